@@ -1,0 +1,1 @@
+"""sortd sorts a person's video collection by watching how they do it."""

@@ -1,0 +1,1 @@
+"""Disk: what is touched."""

@@ -1,0 +1,1 @@
+"""Extract: from a video file to features."""

@@ -1,0 +1,1 @@
+"""Judgement: pure decisions, values in and values out."""

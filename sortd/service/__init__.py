@@ -1,0 +1,1 @@
+"""Service: the one loop and its children."""
