@@ -1,0 +1,106 @@
+"""What the inbox carries (facts, in the past participle) and what the sorter orders (in the imperative)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from sortd.domain import Fault, Feature, Job
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Look here soon: a path relative to the root. A folder stands for every known path below it and every file in it."""
+
+    path: PurePath
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RescanDue:
+    """Compare the whole tree with the index."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainDue:
+    """Train, if labels changed."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The owner's command; `reply` is called once, with plain JSON values."""
+
+    request: Mapping[str, Any]
+    reply: Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extracted:
+    """A job's features; `seconds` is what it took."""
+
+    job: Job
+    features: tuple[Feature, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionFailed:
+    """This video gave no features. `fault=None`: its file changed or went meanwhile, which is nobody's fault."""
+
+    job: Job
+    fault: Fault | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLost:
+    """The worker died or overran its deadline with these jobs unanswered."""
+
+    jobs: tuple[Job, ...]
+    fault: Fault
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the training child reports: `problem` is a sentence where no classifier came out of it."""
+
+    report: Mapping[str, Any]
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish the step at hand and leave."""
+
+    why: str
+
+
+Message = Touched | Tick | RescanDue | RetrainDue | Asked | Extracted | ExtractionFailed | BatchLost | Trained | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Send these jobs to the extraction worker."""
+
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train on the labels the index holds now."""
+
+    why: str
+
+
+Order = Extract | Train
