@@ -12,7 +12,7 @@ from sortd.domain import Fault, Feature, Job
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Look here soon: a path relative to the root. A folder stands for every known path below it and every file in it."""
+    """Look at this path (relative to the root) soon; a folder stands for every known path and every file below it."""
 
     path: PurePath
 
