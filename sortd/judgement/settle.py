@@ -1,0 +1,33 @@
+"""Which touched paths have stopped changing: a file is taken only when it has been still for the quiet time."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from sortd.domain import Identity
+
+
+class Settler:
+    """Watches waiting paths by their stats, on a monotonic clock that is handed in (seconds)."""
+
+    def __init__(self, quiet_seconds: float) -> None:
+        self._quiet_seconds = quiet_seconds
+        self._since: dict[PurePath, tuple[Identity | None, float]] = {}
+
+    def observe(self, path: PurePath, identity: Identity | None, now: float) -> bool:
+        """Show a path's stat; True once it was the same for the quiet time, or is gone (nothing to wait for)."""
+        if identity is None:
+            self._since.pop(path, None)
+            return True
+        seen, since = self._since.get(path, (None, now))
+        if seen != identity:
+            self._since[path] = (identity, now)
+            return False
+        if now - since < self._quiet_seconds:
+            return False
+        del self._since[path]
+        return True
+
+    def waiting(self) -> tuple[PurePath, ...]:
+        """Paths to show again."""
+        return tuple(self._since)

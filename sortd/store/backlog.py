@@ -1,0 +1,152 @@
+"""The index is the queue: which present videos lack a feature, what was tried, and what was set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from sortd.domain import Fault, Feature, FeatureSpace, Fingerprint, Identity, Job
+from sortd.store.database import Database, path_of
+from sortd.store.features import Features, complete
+
+TRIES = 3
+"""A crash, a hang or a kill may be an accident; three of them are the file's own doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A video that gives no features, and why; it stays where it is."""
+
+    path: PurePath
+    fingerprint: Fingerprint
+    fault: Fault
+    attempts: int
+    message: str
+
+
+class Backlog:
+    """Reads and writes; the caller opens the transactions."""
+
+    def __init__(self, database: Database, space: FeatureSpace) -> None:
+        self._db = database
+        self._space = space
+
+    def prepare(self) -> None:
+        """At start: which videos lack a feature of this space; what a kill interrupted goes on one by one."""
+        self._db.execute(f"UPDATE videos AS v SET pending = NOT ({complete(self._space)})")
+        self._db.execute("UPDATE attempts SET alone = 1 WHERE running = 'batch'")
+        self._db.execute(
+            "UPDATE attempts SET fault = ?, message = 'sortd was killed each time it was tried'"
+            " WHERE running = 'alone' AND fault IS NULL AND count >= ?",
+            Fault.DECODER_CRASHED,
+            TRIES,
+        )
+        self._db.execute("UPDATE attempts SET running = NULL")
+
+    def next_jobs(self, limit: int, *, labelled_first: bool) -> tuple[Job, ...]:
+        """Up to `limit` jobs for one batch, none of them begun already; one alone where its last batch was lost."""
+        rows = self._db.execute(
+            "SELECT v.fingerprint, min(f.path), f.inode, f.size, f.mtime_ns, coalesce(a.alone, 0) FROM videos v"
+            " JOIN files f ON f.fingerprint = v.fingerprint AND NOT f.gone"
+            " LEFT JOIN attempts a ON a.fingerprint = v.fingerprint"
+            " WHERE v.pending AND a.fault IS NULL AND a.running IS NULL GROUP BY v.fingerprint"
+            " ORDER BY coalesce(a.count, 0) + coalesce(a.alone, 0),"
+            f" {'v.home IS NULL' if labelled_first else 'v.home IS NOT NULL'}, v.first_seen DESC, v.fingerprint LIMIT ?",
+            limit,
+        ).fetchall()
+        # One whose last batch was lost goes by itself, and never joins another batch.
+        batch = rows[:1] if rows and rows[0][5] else [row for row in rows if not row[5]]
+        return tuple(Job(row[0], path_of(row[1]), Identity(*row[2:5]), self._lacking(row[0])) for row in batch)
+
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Count the attempt before it starts; in a batch nobody is counted, for nobody would be the guilty one."""
+        alone = len(jobs) == 1
+        for job in jobs:
+            self._db.execute(
+                "INSERT INTO attempts (fingerprint, inode, size, mtime_ns, count, running) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (fingerprint) DO UPDATE SET inode = excluded.inode, size = excluded.size,"
+                " mtime_ns = excluded.mtime_ns, count = count + excluded.count, running = excluded.running",
+                job.fingerprint,
+                job.identity.inode,
+                job.identity.size,
+                job.identity.mtime_ns,
+                int(alone),
+                "alone" if alone else "batch",
+            )
+
+    def release(self, jobs: Sequence[Job]) -> None:
+        """Nothing was tried after all (a clean stop, a file that changed meanwhile): as if never begun."""
+        for job in jobs:
+            self._db.execute(
+                "UPDATE attempts SET count = count - (running = 'alone'), running = NULL WHERE fingerprint = ?",
+                job.fingerprint,
+            )
+
+    def finish(self, job: Job, features: Sequence[Feature]) -> None:
+        """Keep a job's features."""
+        store = Features(self._db)
+        for feature in features:
+            store.store(job.fingerprint, feature)
+        self._db.execute("DELETE FROM attempts WHERE fingerprint = ?", job.fingerprint)
+        if not self._lacking(job.fingerprint):
+            self._db.execute("UPDATE videos SET pending = 0 WHERE fingerprint = ?", job.fingerprint)
+
+    def fail(self, job: Job, fault: Fault, message: str) -> int | None:
+        """One try went wrong by this video's own doing; the number of tries if it is set aside now, else None."""
+        self._db.execute(
+            "UPDATE attempts SET count = count + (running = 'batch'), running = NULL, message = ?"
+            " WHERE fingerprint = ?",
+            message,
+            job.fingerprint,
+        )
+        row = self._db.one("SELECT count FROM attempts WHERE fingerprint = ?", job.fingerprint)
+        count = 0 if row is None else int(row[0])
+        if fault.may_pass and count < TRIES:
+            return None
+        self._db.execute("UPDATE attempts SET fault = ? WHERE fingerprint = ?", fault, job.fingerprint)
+        return count
+
+    def lose_batch(self, jobs: Sequence[Job]) -> None:
+        """The worker was lost with these: nobody pays, but each goes alone next time."""
+        for job in jobs:
+            self._db.execute("UPDATE attempts SET running = NULL, alone = 1 WHERE fingerprint = ?", job.fingerprint)
+
+    def retry(self) -> int:
+        """Try what was set aside again; how many."""
+        return self._db.execute("DELETE FROM attempts WHERE fault IS NOT NULL").rowcount
+
+    def set_aside(self) -> list[SetAside]:
+        """What was set aside, at each path it stands at."""
+        rows = self._db.execute(
+            "SELECT f.path, a.fingerprint, a.fault, a.count, a.message FROM attempts a"
+            " JOIN files f ON f.fingerprint = a.fingerprint AND NOT f.gone WHERE a.fault IS NOT NULL ORDER BY f.path"
+        )
+        return [SetAside(path_of(r[0]), Fingerprint(r[1]), Fault(r[2]), r[3], r[4]) for r in rows]
+
+    def fault_of(self, fingerprint: Fingerprint) -> Fault | None:
+        """Why a video was set aside, if it was."""
+        row = self._db.one("SELECT fault FROM attempts WHERE fingerprint = ?", fingerprint)
+        return None if row is None or row[0] is None else Fault(row[0])
+
+    def waits(self, fingerprint: Fingerprint) -> bool:
+        """Whether a video lacks a feature that may still come."""
+        row = self._db.one(
+            "SELECT 1 FROM videos v LEFT JOIN attempts a ON a.fingerprint = v.fingerprint"
+            " WHERE v.fingerprint = ? AND v.pending AND a.fault IS NULL",
+            fingerprint,
+        )
+        return row is not None
+
+    def labels_wait(self) -> bool:
+        """Whether a labelled video that stands here still waits for its features."""
+        row = self._db.one(
+            "SELECT 1 FROM videos v JOIN files f ON f.fingerprint = v.fingerprint AND NOT f.gone"
+            " LEFT JOIN attempts a ON a.fingerprint = v.fingerprint"
+            " WHERE v.pending AND v.placed_by = 'owner' AND a.fault IS NULL LIMIT 1"
+        )
+        return row is not None
+
+    def _lacking(self, fingerprint: Fingerprint) -> tuple[str, ...]:
+        present = Features(self._db).features(fingerprint, self._space)
+        return tuple(part.extractor for part in self._space.parts if part.extractor not in present)

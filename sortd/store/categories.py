@@ -1,0 +1,81 @@
+"""The categories ever seen, by number: a renamed folder renames homes, vetoes and moves at no cost."""
+
+from __future__ import annotations
+
+from sortd.domain import Category
+from sortd.judgement.categories import Folder, Known
+from sortd.store.database import Database, blob, category_of
+
+
+class Categories:
+    """Reads and writes; the caller opens the transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def all(self) -> list[Known]:
+        """Every category ever seen; `present` tells which stand."""
+        rows = self._db.execute("SELECT id, name, device, inode, present FROM categories ORDER BY name")
+        return [Known(row[0], category_of(row[1]), row[2], row[3], bool(row[4])) for row in rows]
+
+    def add(self, folder: Folder) -> None:
+        """A folder never seen."""
+        self._db.execute(
+            "INSERT INTO categories (name, device, inode) VALUES (?, ?, ?)",
+            blob(folder.name),
+            folder.device,
+            folder.inode,
+        )
+
+    def update(self, number: int, folder: Folder) -> None:
+        """A category stands as this folder: under its old name, or under a new one, with all paths below it."""
+        (was,) = self._db.execute("SELECT name FROM categories WHERE id = ?", number).fetchone()
+        name = blob(folder.name)
+        if was != name:
+            self._absorb(name, number)
+            self._db.execute(
+                "UPDATE OR REPLACE files SET path = ?1 || substr(path, ?2) WHERE path >= ?3 AND path < ?4",
+                name,
+                len(was) + 1,
+                was + b"/",
+                was + b"0",
+            )
+        self._db.execute(
+            "UPDATE categories SET name = ?, device = ?, inode = ?, present = 1 WHERE id = ?",
+            name,
+            folder.device,
+            folder.inode,
+            number,
+        )
+
+    def _absorb(self, name: bytes, number: int) -> None:
+        """A category that no longer stood had this name: what was held to it goes to the folder that has it now."""
+        row = self._db.one("SELECT id FROM categories WHERE name = ?", name)
+        if row is None:
+            return
+        self._db.execute("UPDATE videos SET home = ? WHERE home = ?", number, row[0])
+        self._db.execute("UPDATE moves SET category = ? WHERE category = ?", number, row[0])
+        self._db.execute("UPDATE OR REPLACE vetoes SET category = ? WHERE category = ?", number, row[0])
+        self._db.execute("DELETE FROM categories WHERE id = ?", row[0])
+
+    def retire(self, number: int) -> None:
+        """No folder is this category any more."""
+        self._db.execute("UPDATE categories SET present = 0 WHERE id = ?", number)
+
+    def judged(self, category: Category, *, confirmed: int = 0, corrected: int = 0, now: float) -> None:
+        """The owner agreed with placements in this category, or took them out."""
+        self._db.execute(
+            "UPDATE categories SET confirmed = confirmed + ?1, corrected = corrected + ?2,"
+            " last_correction = iif(?2, ?3, last_correction) WHERE name = ?4",
+            confirmed,
+            corrected,
+            now,
+            blob(category),
+        )
+
+    def live(self, category: Category) -> tuple[int, int, float | None]:
+        """Placements confirmed, corrected, and the time of the last correction."""
+        row = self._db.execute(
+            "SELECT confirmed, corrected, last_correction FROM categories WHERE name = ?", blob(category)
+        ).fetchone()
+        return (0, 0, None) if row is None else (row[0], row[1], row[2])

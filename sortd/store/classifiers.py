@@ -1,0 +1,55 @@
+"""Which classifier serves: the rows; the arrays lie in files beside the index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sortd.domain import FeatureSpace
+from sortd.store.database import Database
+
+KEPT = 3
+"""How many classifiers of the past stay, the serving one included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The serving classifier: `digest` names the labels it learned from, `file` its arrays."""
+
+    digest: str
+    trained_at: float
+    report: Mapping[str, Any]
+    file: str
+
+
+class Classifiers:
+    """Reads and writes; the caller opens the transactions."""
+
+    def __init__(self, database: Database, space: FeatureSpace) -> None:
+        self._db = database
+        self._space = space.key
+
+    def adopt(self, adopted: Adopted) -> list[str]:
+        """Make this one serve; the files that no row names any more."""
+        self._db.execute(
+            "INSERT INTO classifiers (space, digest, trained_at, report, file) VALUES (?, ?, ?, ?, ?)",
+            self._space,
+            adopted.digest,
+            adopted.trained_at,
+            json.dumps(dict(adopted.report)),
+            adopted.file,
+        )
+        old = self._db.execute("SELECT id, file FROM classifiers ORDER BY id DESC LIMIT -1 OFFSET ?", KEPT).fetchall()
+        for number, _ in old:
+            self._db.execute("DELETE FROM classifiers WHERE id = ?", number)
+        return [file for _, file in old]
+
+    def serving(self) -> Adopted | None:
+        """The classifier of the present space, if there is one."""
+        row = self._db.one(
+            "SELECT digest, trained_at, report, file FROM classifiers WHERE space = ? ORDER BY id DESC LIMIT 1",
+            self._space,
+        )
+        return None if row is None else Adopted(row[0], row[1], json.loads(row[2]), row[3])

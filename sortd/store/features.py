@@ -1,0 +1,74 @@
+"""What the extractors found, by (fingerprint, extractor, version), and the labels that have a vector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sortd.domain import Category, Feature, FeatureSpace, Fingerprint
+from sortd.store.database import Database, category_of
+
+
+class Features:
+    """Reads and writes; the caller opens the transactions."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def store(self, fingerprint: Fingerprint, feature: Feature) -> None:
+        """Keep one feature; a second of the same version replaces the first."""
+        vector = None if feature.vector is None else feature.vector.astype("<f4").tobytes()
+        self._db.execute(
+            "INSERT OR REPLACE INTO features (fingerprint, extractor, version, vector, text, details)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            fingerprint,
+            feature.extractor,
+            feature.version,
+            vector,
+            feature.text,
+            json.dumps(dict(feature.details)),
+        )
+
+    def features(self, fingerprint: Fingerprint, space: FeatureSpace) -> dict[str, Feature]:
+        """A video's features in a space, by extractor; one that is not there was never extracted."""
+        found = {}
+        for part in space.parts:
+            row = self._db.execute(
+                "SELECT vector, text, details FROM features WHERE (fingerprint, extractor, version) = (?, ?, ?)",
+                fingerprint,
+                part.extractor,
+                part.version,
+            ).fetchone()
+            if row is not None:
+                vector = None if row[0] is None else np.frombuffer(row[0], "<f4")
+                found[part.extractor] = Feature(part.extractor, part.version, vector, row[1], json.loads(row[2]))
+        return found
+
+    def labels(
+        self, space: FeatureSpace, *, except_in: Sequence[Category] = ()
+    ) -> Iterator[tuple[Fingerprint, Category]]:
+        """The owner's labels in categories that stand, of videos (present or not) that have a vector in the space."""
+        rows = self._db.execute(
+            "SELECT v.fingerprint, c.name FROM videos v JOIN categories c ON c.id = v.home AND c.present"
+            f" WHERE v.placed_by = 'owner' AND {complete(space)} ORDER BY v.fingerprint"
+        )
+        left_out = frozenset(except_in)
+        for row in rows:
+            category = category_of(row[1])
+            if category not in left_out:
+                yield Fingerprint(row[0]), category
+
+
+def complete(space: FeatureSpace) -> str:
+    """SQL: the video `v` has every feature of the space (a known absence counts)."""
+    return " AND ".join(
+        "EXISTS (SELECT 1 FROM features e WHERE e.fingerprint = v.fingerprint"
+        f" AND e.extractor = {_text(part.extractor)} AND e.version = {_text(part.version)})"
+        for part in space.parts
+    )
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,192 @@
+"""What is known of every video: where it was seen, its home, its vetoes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from sortd.domain import Category, Fingerprint, Identity, Placer, Reason, Record, Sighting
+from sortd.store.database import Database, blob, category_of, path_of
+
+PRESENT = "EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND NOT f.gone)"
+"""SQL: the video `v` stands somewhere."""
+
+_SIGHTING = "SELECT path, fingerprint, inode, size, mtime_ns FROM files"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Distinct contents that stand in the library now."""
+
+    total: int
+    unsorted: int
+    labelled: int
+    placed: int
+    set_aside: int
+    pending: int
+
+
+class Index:
+    """Reads and writes; the caller opens the transactions. Times are seconds since the epoch."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # Sightings
+
+    def see(self, sighting: Sighting, *, now: float) -> bool:
+        """Note a video at a path; True when this content stands in the library for the first time, or again."""
+        back = self._db.execute(
+            "INSERT INTO videos (fingerprint, first_seen) VALUES (?, ?) ON CONFLICT (fingerprint) DO UPDATE"
+            " SET absent_since = NULL, first_seen = excluded.first_seen WHERE absent_since IS NOT NULL",
+            sighting.fingerprint,
+            now,
+        ).rowcount
+        identity = sighting.identity
+        self._db.execute(
+            "INSERT INTO files (path, fingerprint, inode, size, mtime_ns) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET fingerprint = excluded.fingerprint, inode = excluded.inode,"
+            " size = excluded.size, mtime_ns = excluded.mtime_ns, gone = 0",
+            blob(sighting.path),
+            sighting.fingerprint,
+            identity.inode,
+            identity.size,
+            identity.mtime_ns,
+        )
+        self._db.execute(
+            "DELETE FROM attempts WHERE fingerprint = ? AND (inode, size, mtime_ns) != (?, ?, ?) AND NOT EXISTS"
+            " (SELECT 1 FROM files f WHERE f.fingerprint = attempts.fingerprint AND NOT f.gone"
+            " AND (f.inode, f.size, f.mtime_ns) = (attempts.inode, attempts.size, attempts.mtime_ns))",
+            sighting.fingerprint,
+            identity.inode,
+            identity.size,
+            identity.mtime_ns,
+        )
+        return back == 1
+
+    def lose(self, path: PurePath) -> None:
+        """Nothing stands at this path now; what stood there is kept until a whole scan has passed."""
+        self._db.execute("UPDATE files SET gone = 1 WHERE path = ?", blob(path))
+
+    def forget_lost(self, *, now: float) -> None:
+        """A whole scan has passed and nothing is left to settle: what is lost was no move half seen."""
+        self._db.execute("DELETE FROM files WHERE gone")
+        self._db.execute(
+            "UPDATE videos SET absent_since = ? WHERE absent_since IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = videos.fingerprint)",
+            now,
+        )
+
+    def purge(self, *, before: float) -> None:
+        """Forget the features and labels of videos absent since then; their vetoes stay."""
+        old = "(SELECT fingerprint FROM videos WHERE absent_since < ?)"
+        self._db.execute(f"DELETE FROM features WHERE fingerprint IN {old}", before)
+        self._db.execute(f"DELETE FROM attempts WHERE fingerprint IN {old}", before)
+        self._db.execute("UPDATE videos SET home = NULL, placed_by = NULL, pending = 1 WHERE absent_since < ?", before)
+        self._db.execute(
+            "DELETE FROM videos WHERE absent_since < ? AND NOT EXISTS"
+            " (SELECT 1 FROM vetoes v WHERE v.fingerprint = videos.fingerprint)",
+            before,
+        )
+
+    def known(self, path: PurePath) -> Sighting | None:
+        """What stood at this path at the last look."""
+        row = self._db.execute(f"{_SIGHTING} WHERE path = ? AND NOT gone", blob(path)).fetchone()
+        return None if row is None else _sighting(row)
+
+    def sightings(self, fingerprint: Fingerprint, *, lost: bool = False) -> tuple[Sighting, ...]:
+        """Where this video stands; `lost`: and where it stood since the last whole scan."""
+        where = "fingerprint = ?" if lost else "fingerprint = ? AND NOT gone"
+        rows = self._db.execute(f"{_SIGHTING} WHERE {where} ORDER BY path", fingerprint)
+        return tuple(_sighting(row) for row in rows)
+
+    def paths_below(self, folder: PurePath) -> tuple[PurePath, ...]:
+        """Every path known to be taken at or below a folder (the root: all)."""
+        if folder == PurePath():
+            rows = self._db.execute("SELECT path FROM files WHERE NOT gone")
+        else:
+            prefix = blob(folder)
+            rows = self._db.execute(
+                "SELECT path FROM files WHERE NOT gone AND (path = ? OR (path >= ? AND path < ?))",
+                prefix,
+                prefix + b"/",
+                prefix + b"0",  # the byte after "/"
+            )
+        return tuple(path_of(row[0]) for row in rows)
+
+    # Records
+
+    def record(self, fingerprint: Fingerprint) -> Record:
+        """What the index holds a video to."""
+        row = self._db.execute(
+            "SELECT c.name, v.placed_by FROM videos v LEFT JOIN categories c ON c.id = v.home WHERE v.fingerprint = ?",
+            fingerprint,
+        ).fetchone()
+        home, placed_by = (None, None) if row is None or row[0] is None else (category_of(row[0]), Placer(row[1]))
+        vetoes = self._db.execute(
+            "SELECT c.name FROM vetoes v JOIN categories c ON c.id = v.category WHERE v.fingerprint = ?", fingerprint
+        )
+        return Record(fingerprint, home, placed_by, frozenset(category_of(row[0]) for row in vetoes))
+
+    def keep(self, record: Record) -> None:
+        """Hold a video to this from now on; its last told reason no longer counts."""
+        self._db.execute(
+            "UPDATE videos SET home = (SELECT id FROM categories WHERE name = ?), placed_by = ?, left_reason = NULL,"
+            " left_category = NULL WHERE fingerprint = ?",
+            record.home and blob(record.home),
+            record.placed_by,
+            record.fingerprint,
+        )
+        self._db.execute("DELETE FROM vetoes WHERE fingerprint = ?", record.fingerprint)
+        for category in record.vetoes:
+            self._db.execute(
+                "INSERT INTO vetoes SELECT ?, id FROM categories WHERE name = ?",
+                record.fingerprint,
+                blob(category),
+            )
+
+    def tell_left(self, fingerprint: Fingerprint, reason: Reason, category: Category | None) -> bool:
+        """Note why a video was left; True when that is news."""
+        return (
+            self._db.execute(
+                "UPDATE videos SET left_reason = ?1, left_category = ?2 WHERE fingerprint = ?3"
+                " AND (left_reason IS NOT ?1 OR left_category IS NOT ?2)",
+                reason,
+                category and blob(category),
+                fingerprint,
+            ).rowcount
+            == 1
+        )
+
+    def fingerprints(self, *, home: Category | None, placed_by: Placer | None = None) -> list[Fingerprint]:
+        """Present videos held to a category (None: to none), oldest first."""
+        held = "v.home IS (SELECT id FROM categories WHERE name = ?1)" if home is not None else "v.home IS ?1"
+        rows = self._db.execute(
+            f"SELECT fingerprint FROM videos v WHERE {held} AND {PRESENT} AND (?2 IS NULL OR v.placed_by = ?2)"
+            " ORDER BY first_seen, fingerprint",
+            home and blob(home),
+            placed_by,
+        )
+        return [Fingerprint(row[0]) for row in rows]
+
+    def vetoed(self, category: Category) -> list[Fingerprint]:
+        """Videos that sortd never moves into this category."""
+        rows = self._db.execute(
+            "SELECT fingerprint FROM vetoes WHERE category = (SELECT id FROM categories WHERE name = ?)",
+            blob(category),
+        )
+        return [Fingerprint(row[0]) for row in rows]
+
+    def tally(self) -> Tally:
+        """Count what stands in the library."""
+        row = self._db.execute(
+            "SELECT count(*), total(v.home IS NULL), total(v.placed_by = 'owner'), total(v.placed_by = 'sortd'),"
+            " total(a.fault IS NOT NULL), total(v.pending AND a.fault IS NULL) FROM videos v"
+            f" LEFT JOIN attempts a ON a.fingerprint = v.fingerprint WHERE {PRESENT}"
+        ).fetchone()
+        return Tally(*(int(value) for value in row))
+
+
+def _sighting(row: tuple[bytes, str, int, int, int]) -> Sighting:
+    path, fingerprint, inode, size, mtime_ns = row
+    return Sighting(path_of(path), Fingerprint(fingerprint), Identity(inode, size, mtime_ns))

@@ -1,0 +1,132 @@
+"""The record of moves: an intent is written before a file is touched, and closed after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from sortd.domain import Category, Fingerprint, Identity, MovePlan
+from sortd.store.database import Database, blob, category_of, path_of
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One file of a move, and what it was when the move was decided."""
+
+    source: PurePath
+    target: PurePath
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One move: `undoes` names the move that it takes back."""
+
+    number: int
+    fingerprint: Fingerprint
+    category: Category
+    confidence: float
+    undoes: int | None
+    state: str
+    at: float
+    steps: tuple[Step, ...]
+
+
+class Journal:
+    """Reads and writes; the caller opens the transactions. Times are seconds since the epoch."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def intend(
+        self,
+        fingerprint: Fingerprint,
+        plan: MovePlan,
+        *,
+        identities: Mapping[PurePath, Identity],
+        category: Category,
+        confidence: float,
+        now: float,
+        undoes: int | None = None,
+    ) -> int:
+        """Write what is about to be done; the move's number."""
+        number = self._db.execute(
+            "INSERT INTO moves (fingerprint, category, confidence, undoes, state, at)"
+            " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, 'open', ?)",
+            fingerprint,
+            blob(category),
+            confidence,
+            undoes,
+            now,
+        ).lastrowid
+        assert number is not None  # noqa: S101 - an INSERT has a row number; told to the type checker
+        for n, (source, target) in enumerate(plan.steps):
+            identity = identities[source]
+            self._db.execute(
+                "INSERT INTO move_steps VALUES (?, ?, ?, ?, ?, ?, ?)",
+                number,
+                n,
+                blob(source),
+                blob(target),
+                identity.inode,
+                identity.size,
+                identity.mtime_ns,
+            )
+        return number
+
+    def complete(self, number: int) -> None:
+        """It was done; a move back makes the one it undoes `undone`."""
+        self._db.execute("UPDATE moves SET state = 'done' WHERE id = ?", number)
+        self._db.execute("UPDATE moves SET state = 'undone' WHERE id = (SELECT undoes FROM moves WHERE id = ?)", number)
+
+    def abandon(self, number: int, why: str) -> None:
+        """Nothing was moved."""
+        self._db.execute("UPDATE moves SET state = 'abandoned', why = ? WHERE id = ?", why, number)
+
+    def taken_out(self, fingerprint: Fingerprint, category: Category) -> None:
+        """The owner took a placement out by hand: its move no longer stands."""
+        self._db.execute(
+            "UPDATE moves SET state = 'undone' WHERE fingerprint = ? AND state = 'done' AND undoes IS NULL"
+            " AND category = (SELECT id FROM categories WHERE name = ?)",
+            fingerprint,
+            blob(category),
+        )
+
+    def open_intents(self) -> list[Entry]:
+        """Moves that were begun and not closed, oldest first."""
+        return self._entries("m.state = 'open' ORDER BY m.id")
+
+    def recent(self) -> list[Entry]:
+        """Every automatic move, the latest first; moves back show in the state of what they undo."""
+        return self._entries("m.undoes IS NULL ORDER BY m.id DESC")
+
+    def moved_at(self, category: Category) -> list[float]:
+        """When automatic moves into a category were made, oldest first, those since undone included."""
+        rows = self._db.execute(
+            "SELECT at FROM moves WHERE category = (SELECT id FROM categories WHERE name = ?) AND undoes IS NULL"
+            " AND state IN ('done', 'undone') ORDER BY id",
+            blob(category),
+        )
+        return [row[0] for row in rows]
+
+    def open_count(self) -> int:
+        """How many moves are begun and not closed."""
+        row = self._db.one("SELECT count(*) FROM moves WHERE state = 'open'")
+        return 0 if row is None else int(row[0])
+
+    def _entries(self, where: str) -> list[Entry]:
+        rows = self._db.execute(
+            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at FROM moves m"
+            f" JOIN categories c ON c.id = m.category WHERE {where}"
+        ).fetchall()
+        return [
+            Entry(row[0], Fingerprint(row[1]), category_of(row[2]), *row[3:7], tuple(self._steps(row[0])))
+            for row in rows
+        ]
+
+    def _steps(self, number: int) -> Sequence[Step]:
+        rows = self._db.execute(
+            "SELECT source, target, inode, size, mtime_ns FROM move_steps WHERE move = ? ORDER BY n", number
+        )
+        return [Step(path_of(row[0]), path_of(row[1]), Identity(*row[2:5])) for row in rows]
