@@ -1,0 +1,158 @@
+"""What sortd says: one line for each outcome, in colour on a terminal, as JSON anywhere else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from logging.handlers import WatchedFileHandler
+from numbers import Integral, Real
+from pathlib import Path, PurePath
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+from sortd.errors import ConfigError
+
+Format = Literal["auto", "console", "json"]
+Level = Literal["debug", "info", "warning", "error"]
+
+NAME = "sortd"
+
+
+def get() -> FilteringBoundLogger:
+    """Give the logger: `log.info("moved", path=..., to=..., category=..., confidence=...)`."""
+    return cast("FilteringBoundLogger", structlog.get_logger(NAME))
+
+
+def configure(*, format: Format, level: Level, file: Path | None, stream: TextIO | None = None) -> None:  # noqa: A002 - the key's name
+    """Send everything to `stream` (None: stderr), and to `file` as well. ConfigError: that file cannot be written.
+
+    Libraries speak the same way, from warnings up.
+    """
+    handlers = [_to_file(file, format)] if file else []
+    if stream := stream or sys.stderr:  # there is none where the service was started without
+        handlers.append(_to_stream(stream, format))
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler, _Enduring)]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(max(logging.WARNING, number))
+    logging.getLogger(NAME).setLevel(number)
+    structlog.configure(
+        processors=[*_CHAIN, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
+class _Enduring(logging.Handler):
+    """A full disk or a closed terminal costs lines, never the service."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        if not isinstance(sys.exception(), OSError | ValueError):  # ValueError: the stream is closed
+            super().handleError(record)
+
+
+class _StreamHandler(_Enduring, logging.StreamHandler[TextIO]):
+    pass
+
+
+class _FileHandler(_Enduring, WatchedFileHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # WatchedFileHandler looks for the file, and reopens it, before it starts to guard
+            super().emit(record)
+
+
+def _to_stream(stream: TextIO, form: Format) -> logging.Handler:
+    terminal = not stream.closed and stream.isatty()
+    handler = _StreamHandler(stream)
+    handler.setFormatter(_formatter(console=terminal if form == "auto" else form == "console", colors=terminal))
+    return handler
+
+
+def _to_file(file: Path, form: Format) -> logging.Handler:
+    try:
+        handler = _FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError([f"log.file: {file}: cannot be written: {error.strerror}"]) from None
+    handler.setFormatter(_formatter(console=form == "console", colors=False))
+    return handler
+
+
+def _formatter(*, console: bool, colors: bool) -> logging.Formatter:
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    renderers: list[Processor] = [
+        _for_people,
+        structlog.dev.ConsoleRenderer(
+            colors=colors and "NO_COLOR" not in os.environ,
+            repr_native_str=True,
+            sort_keys=False,
+            timestamp_key="at",
+            exception_formatter=structlog.dev.plain_traceback,
+        ),
+    ]
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[remove_meta, *(renderers if console else [_as_json])],
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *_CHAIN],
+    )
+
+
+def _plain_values(_logger: object, _method: str, event: EventDict) -> EventDict:
+    return {key: _plain(value) for key, value in event.items()}
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON knows
+    """Give what JSON knows: paths and bytes as text, one surrogate for each byte that is not UTF-8."""
+    match value:
+        case None | bool():
+            return value
+        case str() | PurePath():
+            return str(value)
+        case bytes():
+            return os.fsdecode(value)
+        case Integral():
+            return int(value)
+        case Real():
+            return float(value) if math.isfinite(value) else str(value)
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _:
+            return str(value)
+
+
+def _as_json(_logger: object, _method: str, event: EventDict) -> str:
+    first = {key: event.pop(key) for key in ("event", "at", "level")}
+    return json.dumps({**first, **event})
+
+
+def _for_people(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Local time, and nothing that could break the line or the terminal; ConsoleRenderer quotes the other values."""
+    event["at"] = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S")
+    event["event"] = _visible(event["event"])
+    if "exception" in event:
+        event["exception"] = "\n".join(_visible(line) for line in event["exception"].split("\n"))
+    return event
+
+
+def _visible(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+_CHAIN: list[Processor] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    structlog.processors.format_exc_info,  # the plain traceback: the other forms show local variables, and so names
+    _plain_values,
+]
