@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+
+import pytest
+
+from sortd.messages import Message, RetrainDue
+from sortd.service.schedule import schedule
+
+
+@pytest.fixture
+def inbox() -> SimpleQueue[Message]:
+    return SimpleQueue()
+
+
+def test_when_the_hour_comes_training_is_due(inbox: SimpleQueue[Message]) -> None:
+    with schedule("30 4 * * *", inbox) as scheduler:
+        (job,) = scheduler.get_jobs()
+        job.modify(next_run_time=datetime.now(scheduler.timezone))
+        assert inbox.get(timeout=10) == RetrainDue("cron")
+        with pytest.raises(Empty):
+            inbox.get(timeout=0.1)
+
+
+def test_the_hour_is_the_owners_own(inbox: SimpleQueue[Message]) -> None:
+    with schedule("30 4 * * *", inbox) as scheduler:
+        (job,) = scheduler.get_jobs()
+        here = job.next_run_time.astimezone()
+        assert (here.hour, here.minute) == (4, 30)
+        assert timedelta(0) < job.next_run_time - datetime.now(scheduler.timezone) < timedelta(days=1, hours=2)
+
+
+def test_hours_slept_through_are_made_up_for_once(inbox: SimpleQueue[Message]) -> None:
+    with schedule("* * * * *", inbox) as scheduler:
+        (job,) = scheduler.get_jobs()
+        job.modify(next_run_time=datetime.now(scheduler.timezone) - timedelta(days=3))
+        assert inbox.get(timeout=10) == RetrainDue("cron")
+        with pytest.raises(Empty):
+            inbox.get(timeout=0.1)
+
+
+def test_without_a_line_it_is_never_due(inbox: SimpleQueue[Message]) -> None:
+    with schedule("", inbox) as scheduler:
+        assert scheduler.get_jobs() == []
+
+
+def test_afterwards_nothing_runs_on(inbox: SimpleQueue[Message]) -> None:
+    before = threading.active_count()
+    with schedule("* * * * *", inbox):
+        assert threading.active_count() > before
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("zone", ["CET-1CEST", "Nowhere/Land"])
+def test_a_time_zone_only_the_system_understands_does_not_stop_the_service(zone: str) -> None:
+    code = """
+from queue import SimpleQueue
+from sortd.service.schedule import schedule
+with schedule("30 4 * * *", SimpleQueue()) as scheduler:
+    here = scheduler.get_jobs()[0].next_run_time.astimezone()
+    print(here.strftime("%H:%M"))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env={"TZ": zone}, capture_output=True, text=True, check=False)
+    assert ended.stdout == "04:30\n", ended.stderr
