@@ -1,0 +1,31 @@
+# Each target is one plain command; all of them set up .venv first where it is missing, half made or out of date.
+
+PYTHON ?= python3
+ROOT ?=
+export ROOT
+
+.PHONY: .venv run demo test check
+
+run: .venv  ## The service on ROOT, or on the folder that the settings name: make run ROOT=~/Videos
+	@case "$$ROOT" in "~"|"~/"*) ROOT="$$HOME$${ROOT#?}" ;; esac; exec .venv/bin/sortd run $${ROOT:+"$$ROOT"}
+
+demo: .venv  ## A small library of made-up clips, taught and sorted before your eyes
+	@.venv/bin/sortd demo
+
+test: .venv
+	@.venv/bin/python -m pytest
+
+check: .venv
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+.venv: .venv/complete
+
+# The stamp comes last, so a setting-up that was cut short is taken up again. What has no working pip is begun anew.
+.venv/complete: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "sortd needs Python 3.11 or newer, as in: make PYTHON=python3.12 (tried: $(PYTHON))" >&2; exit 1; }
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
