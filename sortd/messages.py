@@ -80,13 +80,32 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingLost:
+    """The training child died or gave no sign of life."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish the step at hand and leave."""
 
     why: str
 
 
-Message = Touched | Tick | RescanDue | RetrainDue | Asked | Extracted | ExtractionFailed | BatchLost | Trained | Stop
+Message = (
+    Touched
+    | Tick
+    | RescanDue
+    | RetrainDue
+    | Asked
+    | Extracted
+    | ExtractionFailed
+    | BatchLost
+    | Trained
+    | TrainingLost
+    | Stop
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +116,22 @@ class Extract:
 
 
 @dataclass(frozen=True, slots=True)
-class Train:
-    """Train on the labels the index holds now."""
+class Lesson:
+    """One training: `except_in` are folders that are no categories, `targets` those that ask for another precision.
 
-    why: str
+    Both, and the classifier, speak of categories by number, so that a renamed folder needs no retraining.
+    """
+
+    digest: str
+    except_in: frozenset[int]
+    targets: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Give the training child a lesson."""
+
+    lesson: Lesson
 
 
 Order = Extract | Train

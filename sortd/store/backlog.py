@@ -13,6 +13,8 @@ from sortd.store.features import Features, complete
 TRIES = 3
 """A crash, a hang or a kill may be an accident; three of them are the file's own doing."""
 
+_RELEASE = "UPDATE attempts SET count = count - (running = 'alone'), running = NULL"
+
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
@@ -31,6 +33,7 @@ class Backlog:
     def __init__(self, database: Database, space: FeatureSpace) -> None:
         self._db = database
         self._space = space
+        self._features = Features(database, space)
 
     def prepare(self) -> None:
         """At start: which videos lack a feature of this space; what a kill interrupted goes on one by one."""
@@ -45,14 +48,14 @@ class Backlog:
         self._db.execute("UPDATE attempts SET running = NULL")
 
     def next_jobs(self, limit: int, *, labelled_first: bool) -> tuple[Job, ...]:
-        """Up to `limit` jobs for one batch, none of them begun already; one alone where its last batch was lost."""
+        """Up to `limit` jobs for one batch, none begun already; one alone where its last batch was lost."""
         rows = self._db.execute(
             "SELECT v.fingerprint, min(f.path), f.inode, f.size, f.mtime_ns, coalesce(a.alone, 0) FROM videos v"
             " JOIN files f ON f.fingerprint = v.fingerprint AND NOT f.gone"
             " LEFT JOIN attempts a ON a.fingerprint = v.fingerprint"
             " WHERE v.pending AND a.fault IS NULL AND a.running IS NULL GROUP BY v.fingerprint"
             " ORDER BY coalesce(a.count, 0) + coalesce(a.alone, 0),"
-            f" {'v.home IS NULL' if labelled_first else 'v.home IS NOT NULL'}, v.first_seen DESC, v.fingerprint LIMIT ?",
+            f" v.home IS {'' if labelled_first else 'NOT'} NULL, v.first_seen DESC, v.fingerprint LIMIT ?",
             limit,
         ).fetchall()
         # One whose last batch was lost goes by itself, and never joins another batch.
@@ -75,19 +78,25 @@ class Backlog:
                 "alone" if alone else "batch",
             )
 
-    def release(self, jobs: Sequence[Job]) -> None:
-        """Nothing was tried after all (a clean stop, a file that changed meanwhile): as if never begun."""
-        for job in jobs:
-            self._db.execute(
-                "UPDATE attempts SET count = count - (running = 'alone'), running = NULL WHERE fingerprint = ?",
-                job.fingerprint,
-            )
+    def release(self, job: Job) -> None:
+        """Nothing was tried after all (the file changed meanwhile): as if never begun."""
+        self._db.execute(f"{_RELEASE} WHERE fingerprint = ?", job.fingerprint)
+
+    def release_all(self) -> None:
+        """A clean stop: what is begun is as if never begun."""
+        self._db.execute(f"{_RELEASE} WHERE running IS NOT NULL")
+
+    def was_alone(self, job: Job) -> bool:
+        """Whether a job was sent by itself, so that whatever happened was its own doing."""
+        return (
+            self._db.one("SELECT 1 FROM attempts WHERE fingerprint = ? AND running = 'alone'", job.fingerprint)
+            is not None
+        )
 
     def finish(self, job: Job, features: Sequence[Feature]) -> None:
         """Keep a job's features."""
-        store = Features(self._db)
         for feature in features:
-            store.store(job.fingerprint, feature)
+            self._features.store(job.fingerprint, feature)
         self._db.execute("DELETE FROM attempts WHERE fingerprint = ?", job.fingerprint)
         if not self._lacking(job.fingerprint):
             self._db.execute("UPDATE videos SET pending = 0 WHERE fingerprint = ?", job.fingerprint)
@@ -148,5 +157,5 @@ class Backlog:
         return row is not None
 
     def _lacking(self, fingerprint: Fingerprint) -> tuple[str, ...]:
-        present = Features(self._db).features(fingerprint, self._space)
+        present = self._features.of(fingerprint)
         return tuple(part.extractor for part in self._space.parts if part.extractor not in present)

@@ -44,7 +44,7 @@ MIGRATIONS = [
         inode INTEGER NOT NULL,
         size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL,
-        gone INTEGER NOT NULL DEFAULT 0       -- not there at the last look: deleted, or half of a move
+        gone INTEGER NOT NULL DEFAULT 0       -- 1: not there at the last look; 2: nor since before the last scan
     ) WITHOUT ROWID;
     CREATE INDEX files_fingerprint ON files (fingerprint);
     CREATE TABLE vetoes (

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from sortd.store.database import Database
 
+DECISION_LOG = Path(".sortd") / "decisions.jsonl"
+"""Relative to the root."""
+
 
 class DecisionLog:
     """One JSON object a line, ASCII, with `n` its number, `at` seconds since the epoch, and `did`."""

@@ -68,14 +68,27 @@ class Index:
         """Nothing stands at this path now; what stood there is kept until a whole scan has passed."""
         self._db.execute("UPDATE files SET gone = 1 WHERE path = ?", blob(path))
 
-    def forget_lost(self, *, now: float) -> None:
-        """A whole scan has passed and nothing is left to settle: what is lost was no move half seen."""
-        self._db.execute("DELETE FROM files WHERE gone")
+    def begin_scan(self) -> None:
+        """What was lost before this scan can be told from what is lost while it runs."""
+        self._db.execute("UPDATE files SET gone = 2 WHERE gone")
+
+    def forget_lost(self, *, now: float) -> bool:
+        """A scan has passed and nothing is left to settle: what was lost before it was no move half seen.
+
+        True when more was lost since that scan began.
+        """
+        self._db.execute("DELETE FROM files WHERE gone = 2")
         self._db.execute(
             "UPDATE videos SET absent_since = ? WHERE absent_since IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = videos.fingerprint)",
             now,
         )
+        return self._db.one("SELECT 1 FROM files WHERE gone LIMIT 1") is not None
+
+    def move(self, source: PurePath, target: Sighting) -> None:
+        """A video was moved by sortd itself: nothing was lost."""
+        self._db.execute("DELETE FROM files WHERE path = ?", blob(source))
+        self.see(target, now=0.0)
 
     def purge(self, *, before: float) -> None:
         """Forget the features and labels of videos absent since then; their vetoes stay."""
@@ -93,6 +106,11 @@ class Index:
         """What stood at this path at the last look."""
         row = self._db.execute(f"{_SIGHTING} WHERE path = ? AND NOT gone", blob(path)).fetchone()
         return None if row is None else _sighting(row)
+
+    def identities(self) -> dict[PurePath, Sighting]:
+        """Everything that stood somewhere at the last look."""
+        rows = self._db.execute(f"{_SIGHTING} WHERE NOT gone")
+        return {sighting.path: sighting for sighting in map(_sighting, rows)}
 
     def sightings(self, fingerprint: Fingerprint, *, lost: bool = False) -> tuple[Sighting, ...]:
         """Where this video stands; `lost`: and where it stood since the last whole scan."""

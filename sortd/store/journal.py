@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -97,6 +97,11 @@ class Journal:
         """Moves that were begun and not closed, oldest first."""
         return self._entries("m.state = 'open' ORDER BY m.id")
 
+    def entry(self, number: int) -> Entry:
+        """One move."""
+        (found,) = self._entries(f"m.id = {int(number)}")
+        return found
+
     def recent(self) -> list[Entry]:
         """Every automatic move, the latest first; moves back show in the state of what they undo."""
         return self._entries("m.undoes IS NULL ORDER BY m.id DESC")
@@ -121,12 +126,12 @@ class Journal:
             f" JOIN categories c ON c.id = m.category WHERE {where}"
         ).fetchall()
         return [
-            Entry(row[0], Fingerprint(row[1]), category_of(row[2]), *row[3:7], tuple(self._steps(row[0])))
-            for row in rows
+            Entry(number, Fingerprint(clip), category_of(name), confidence, undoes, state, at, self._steps(number))
+            for number, clip, name, confidence, undoes, state, at in rows
         ]
 
-    def _steps(self, number: int) -> Sequence[Step]:
+    def _steps(self, number: int) -> tuple[Step, ...]:
         rows = self._db.execute(
             "SELECT source, target, inode, size, mtime_ns FROM move_steps WHERE move = ? ORDER BY n", number
         )
-        return [Step(path_of(row[0]), path_of(row[1]), Identity(*row[2:5])) for row in rows]
+        return tuple(Step(path_of(row[0]), path_of(row[1]), Identity(*row[2:5])) for row in rows)

@@ -1,0 +1,154 @@
+"""The owner's commands, carried out by the loop between two messages: the same steps as its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from sortd.domain import Category, Fingerprint, Placer
+from sortd.errors import MoveRefused, SortdError
+from sortd.judgement.reconcile import Confirmed, apply
+from sortd.service.telling import Tell
+from sortd.store.journal import Entry
+
+if TYPE_CHECKING:
+    from sortd.service.sorter import Sorter
+
+
+class Refused(SortdError):
+    """The command cannot be carried out; the message says why."""
+
+
+class Answers:
+    """Answers requests: plain JSON values in, plain JSON values out."""
+
+    def __init__(self, sorter: Sorter, *, tell: Tell, wall: Callable[[], float]) -> None:
+        self._sorter = sorter
+        self._tell = tell
+        self._wall = wall
+        self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+            "status": self._status,
+            "undo": self._undo,
+            "confirm": self._confirm,
+            "forget": self._forget,
+            "pause": lambda _: self._pause(paused=True),
+            "resume": lambda _: self._pause(paused=False),
+            "retry": self._retry,
+        }
+
+    def to(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Carry a request out; `error` in the answer says why not."""
+        answer = self._known.get(str(request.get("do")))
+        if answer is None:
+            return {"error": f"unknown request {request.get('do')!r}"}
+        away = self._sorter.away
+        if away is not None and request["do"] != "status":
+            return {"error": away}
+        try:
+            return answer(request)
+        except SortdError as error:
+            return {"error": str(error)}
+
+    def _status(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._sorter.status()
+
+    def _undo(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        entries = self._entries(request)
+        if not entries:
+            raise Refused("there is no such move to undo")
+        done, refused = [], []
+        for entry in entries:
+            path = entry.steps[0].target
+            try:
+                back = self._sorter.filer.put_back(entry)
+            except MoveRefused as no:
+                refused.append({"path": str(path), "why": str(no)})
+                continue
+            done.append({"id": entry.number, "from": str(path), "to": str(back)})
+            if self._sorter.memory.index.record(entry.fingerprint).home is None:
+                self._sorter.decide_soon([entry.fingerprint])
+        self._sorter.labels_changed(len(done))
+        return {"done": done, "refused": refused}
+
+    def _entries(self, request: Mapping[str, Any]) -> list[Entry]:
+        """The moves meant, the latest first."""
+        entries = [entry for entry in self._sorter.memory.journal.recent() if entry.state == "done"]
+        if "path" in request:
+            clip = self._video_at(request["path"])
+            return [entry for entry in entries if entry.fingerprint == clip][:1]
+        if "since" in request:
+            entries = [entry for entry in entries if entry.at >= request["since"]]
+        if "category" in request:
+            entries = [entry for entry in entries if entry.category == request["category"]]
+        return entries[: request["count"]] if "count" in request else entries
+
+    def _confirm(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        index = self._sorter.memory.index
+        confirmed = []
+        with self._sorter.memory.transaction():
+            for clip in self._meant(request, Placer.SORTD):
+                record = index.record(clip)
+                if record.placed_by is not Placer.SORTD or record.home is None:
+                    raise Refused(f"{request['path']} was not placed by sortd")
+                index.keep(apply(record, Confirmed(record.home)))
+                self._sorter.memory.categories.judged(record.home, confirmed=1, now=self._wall())
+                self._sorter.decisions.note("confirmed", at=self._wall(), video=clip, category=record.home)
+                for sighting in index.sightings(clip):
+                    self._tell("confirmed", path=sighting.path, category=record.home)
+                    confirmed.append(str(sighting.path))
+        self._sorter.labels_changed(len(confirmed))
+        self._sorter.decide_all_soon()
+        return {"confirmed": confirmed}
+
+    def _forget(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        index = self._sorter.memory.index
+        category = request.get("category")
+        forgotten: list[Fingerprint] = []
+        with self._sorter.memory.transaction():
+            if request["what"] == "labels":
+                for clip in self._meant(request, Placer.OWNER):
+                    record = index.record(clip)
+                    if record.placed_by is not Placer.OWNER:
+                        raise Refused(f"{request['path']} has no label")
+                    # It stays where it is and teaches nothing: what a placement does.
+                    index.keep(replace(record, placed_by=Placer.SORTD))
+                    forgotten.append(clip)
+            else:
+                clips = index.vetoed(Category(category)) if category else self._meant(request, None)
+                for clip in clips:
+                    record = index.record(clip)
+                    dropped = frozenset({Category(category)}) if category else record.vetoes
+                    index.keep(replace(record, vetoes=record.vetoes - dropped))
+                    forgotten.append(clip)
+            for clip in forgotten:
+                self._sorter.decisions.note(
+                    "forgotten", at=self._wall(), video=clip, what=request["what"], category=category
+                )
+        if request["what"] == "labels":
+            self._sorter.labels_changed(len(forgotten))
+        self._sorter.decide_soon(forgotten)
+        return {"forgotten": len(forgotten)}
+
+    def _meant(self, request: Mapping[str, Any], placer: Placer | None) -> list[Fingerprint]:
+        if "path" in request:
+            return [self._video_at(request["path"])]
+        category = Category(request["category"])
+        if category not in {known.name for known in self._sorter.memory.categories.all()}:
+            raise Refused(f"there is no category {category}")
+        return self._sorter.memory.index.fingerprints(home=category, placed_by=placer)
+
+    def _video_at(self, path: str) -> Fingerprint:
+        sighting = self._sorter.memory.index.known(PurePath(path))
+        if sighting is None:
+            raise Refused(f"{path} is no video that sortd knows")
+        return sighting.fingerprint
+
+    def _pause(self, *, paused: bool) -> Mapping[str, Any]:
+        self._sorter.pause(paused)
+        return {"paused": paused}
+
+    def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        with self._sorter.memory.transaction():
+            return {"retried": self._sorter.memory.backlog.retry()}

@@ -1,0 +1,287 @@
+"""The composition root: builds the parts, runs the loop, stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from sortd.config import Config
+from sortd.disk.guard import Guard
+from sortd.disk.marker import RootAway
+from sortd.disk.watch import Watcher, watch
+from sortd.domain import Fault, Fingerprint, Job
+from sortd.errors import LibraryUnavailable
+from sortd.log import get
+from sortd.messages import (
+    BatchLost,
+    Extract,
+    Extracted,
+    ExtractionFailed,
+    Lesson,
+    Message,
+    Order,
+    RescanDue,
+    RetrainDue,
+    Stop,
+    Tick,
+    TrainingLost,
+)
+from sortd.service.children import EXTRACTION, TRAINING, ExtractionSettings, TrainingSettings
+from sortd.service.control import listen
+from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.schedule import schedule
+from sortd.service.sorter import Sorter
+from sortd.service.worker import Lost, Worker
+from sortd.store.memory import Memory
+
+CHECK_SECONDS = 5.0
+"""How often the root and the watcher are asked whether they are well."""
+
+TRAINING_DEADLINE_SECONDS = 1800.0
+
+STEP_BACK_SECONDS = 1.0
+"""After a step that failed, so that a lasting fault costs a line a second and no more."""
+
+PROGRESS_SECONDS = 0.2
+
+BURST = 1000
+"""Messages taken from the inbox before time is given to what waits."""
+
+Progress = Callable[[int, int], None]
+"""`progress(done, total)`: videos that need no extraction any more, and all."""
+
+
+class Daemon:
+    """The service for one library; `once` makes one full pass of it."""
+
+    def __init__(self, config: Config, *, observe: bool, once: bool = False, progress: Progress | None = None) -> None:
+        self._config = config
+        self._observe = observe or config.move.mode == "observe"
+        self._once = once
+        self._progress = progress
+        self._told_progress_at = 0.0
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._log = get()
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, or until the one pass is done.
+
+        LibraryUnavailable: another service has the library, its state cannot be used, or (for one pass) it is away.
+        """
+        with self._signals(), ExitStack() as stack:
+            guard = self._await_root()
+            if guard is None:
+                return
+            stack.enter_context(guard)
+            memory = Memory.open(guard.state, feature_space(self._config))
+            stack.callback(memory.database.close)
+            sorter = Sorter(
+                memory,
+                library_at(guard.root, self._config),
+                guard,
+                config=self._config,
+                observe=self._observe,
+                write=self._log.info,
+                wall=time.time,
+            )
+            self._loop(sorter, guard, stack)
+
+    # Starting
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Signals only put a message: that is all that is safe in a handler (SimpleQueue.put is re-entrant)."""
+        stop = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
+
+        def handle(number: int, _: object) -> None:
+            if number == signal.SIGHUP:
+                self._inbox.put(RescanDue("SIGHUP"))
+                self._inbox.put(RetrainDue("SIGHUP"))
+            else:
+                self._inbox.put(Stop(stop[signal.Signals(number)]))
+
+        before = {number: signal.signal(number, handle) for number in (*stop, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _await_root(self) -> Guard | None:
+        """The library, as soon as its root is there; None: told to stop while waiting."""
+        told: str | None = None
+        while True:
+            try:
+                guard = Guard.open(self._config.library.root, state=state_wished(self._config))
+            except RootAway as away:
+                if self._once:
+                    raise
+                if told is None:
+                    told = str(away)
+                    self._log.warning("root_away", root=self._config.library.root, why=told)
+            else:
+                if told is not None:
+                    self._log.info("root_back", root=self._config.library.root)
+                return guard
+            with contextlib.suppress(queue.Empty):
+                if isinstance(self._inbox.get(timeout=CHECK_SECONDS), Stop):
+                    self._log.info("stopped", why="told to")
+                    return None
+
+    # The loop
+
+    def _loop(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> None:
+        extraction = self._extraction(guard)
+        stack.callback(extraction.stop)
+        training = self._training(sorter, guard)
+        stack.callback(training.stop)
+        watcher = None if self._once else self._open_ears(sorter, guard, stack)
+        sorter.start()
+        if self._once:
+            sorter.learner.ask("one pass was asked for")
+        now = time.monotonic()
+        rescan_at, check_at = now + self._config.watch.rescan_seconds, now + CHECK_SECONDS
+        messages: list[Message] = [Tick()]
+        while True:
+            ordered = False
+            for message in messages:
+                if isinstance(message, Stop):
+                    self._stop(sorter, message.why)
+                    return
+                for order in self._handle(sorter, message):
+                    ordered = True
+                    if isinstance(order, Extract):
+                        extraction.submit(order.jobs)
+                    else:
+                        training.submit(order.lesson)
+            if self._once and not ordered and sorter.idle():
+                self._stop(sorter, "one pass was made")
+                return
+            now = time.monotonic()
+            wakes_at = sorter.wakes_at(now)
+            messages = self._wait(min(rescan_at, check_at, now + CHECK_SECONDS if wakes_at is None else wakes_at) - now)
+            now = time.monotonic()
+            if now >= rescan_at:
+                rescan_at = now + self._config.watch.rescan_seconds
+                messages.append(RescanDue("it is time"))
+            if now >= check_at:
+                check_at = now + CHECK_SECONDS
+                self._check(sorter, guard, watcher)
+            # Whatever came, time is given to what waits, also when messages never cease.
+            messages.append(Tick())
+
+    def _wait(self, seconds: float) -> list[Message]:
+        messages: list[Message] = []
+        with contextlib.suppress(queue.Empty):
+            messages.append(self._inbox.get(timeout=max(0.0, seconds)))
+            while len(messages) < BURST:
+                messages.append(self._inbox.get_nowait())
+        return messages
+
+    def _handle(self, sorter: Sorter, message: Message) -> list[Order]:
+        try:
+            orders = sorter.handle(message, time.monotonic())
+        except LibraryUnavailable as problem:
+            # The root or the index went in the middle of a step: the next check tells more.
+            self._log.warning("step_failed", why=str(problem))
+        except Exception:
+            if self._once:
+                raise
+            self._log.exception("step_failed")
+        else:
+            if self._progress is not None and isinstance(message, Extracted | ExtractionFailed):
+                self._tell_progress(sorter)
+            return orders
+        time.sleep(STEP_BACK_SECONDS)
+        return []
+
+    def _tell_progress(self, sorter: Sorter) -> None:
+        now = time.monotonic()
+        if self._progress is not None and now - self._told_progress_at >= PROGRESS_SECONDS:
+            self._told_progress_at = now
+            tally = sorter.memory.index.tally()
+            self._progress(tally.total - tally.pending, tally.total)
+
+    def _check(self, sorter: Sorter, guard: Guard, watcher: Watcher | None) -> None:
+        """Notice a root that went or came back, and a watcher that died."""
+        why = guard.here()
+        if why is not None and sorter.away is None:
+            self._log.warning("root_away", root=guard.root, why=why)
+        elif why is None and sorter.away is not None:
+            self._log.info("root_back", root=guard.root)
+        back = why is None and sorter.away is not None
+        sorter.away = why
+        if why is None and watcher is not None and (back or not watcher.alive()):
+            watcher.restart()
+            sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
+            back = True
+        if back:
+            self._inbox.put(RescanDue("the watcher began anew"))
+
+    def _stop(self, sorter: Sorter, why: str) -> None:
+        with contextlib.suppress(LibraryUnavailable):
+            sorter.release()
+        self._log.info("stopped", why=why)
+
+    # The parts
+
+    def _open_ears(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> Watcher:
+        settings = self._config.watch
+        watcher = stack.enter_context(
+            watch(guard.root, self._inbox, mode=settings.mode, poll_seconds=settings.poll_seconds)
+        )
+        stack.enter_context(schedule(self._config.train.cron, self._inbox))
+        stack.enter_context(listen(guard.state, self._inbox))
+        sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
+        encoder = "builtin"
+        self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=encoder)
+        return watcher
+
+    def _extraction(self, guard: Guard) -> Worker:
+        settings = self._config.extract
+        unanswered: dict[Fingerprint, Job] = {}
+
+        def on_answer(jobs: tuple[Job, ...], answer: Extracted | ExtractionFailed) -> None:
+            if not unanswered:
+                unanswered.update((job.fingerprint, job) for job in jobs)
+            unanswered.pop(answer.job.fingerprint)
+            self._inbox.put(answer)
+
+        def on_end(jobs: tuple[Job, ...], lost: Lost | None) -> None:
+            rest = tuple(unanswered.values()) if unanswered else jobs
+            unanswered.clear()
+            if lost is not None:
+                fault = Fault.TIMEOUT if lost.hung else Fault.DECODER_CRASHED
+                self._inbox.put(BatchLost(rest, fault, lost.message))
+
+        return Worker(
+            EXTRACTION,
+            ExtractionSettings(guard.root, tuple(settings.with_), settings.visual.frames, settings.timeout_seconds),
+            on_answer=on_answer,
+            on_end=on_end,
+            deadline_seconds=settings.timeout_seconds,
+            idle_seconds=settings.idle_seconds,
+        )
+
+    def _training(self, sorter: Sorter, guard: Guard) -> Worker:
+        def on_end(_: Lesson, lost: Lost | None) -> None:
+            if lost is not None:
+                self._inbox.put(TrainingLost(lost.message))
+
+        return Worker(
+            TRAINING,
+            TrainingSettings(
+                guard.state,
+                sorter.memory.space,
+                self._config.move.target_precision,
+                tuple(self._config.train.candidates),
+            ),
+            on_answer=lambda _, answer: self._inbox.put(answer),
+            on_end=on_end,
+            deadline_seconds=TRAINING_DEADLINE_SECONDS,
+            idle_seconds=0.0,
+        )

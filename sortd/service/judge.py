@@ -1,0 +1,140 @@
+"""Predict and decide for one video with what is known now; the service, `preview` and `explain` all ask here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from sortd.disk.library import Library
+from sortd.disk.rules import Role
+from sortd.domain import (
+    Category,
+    Decision,
+    Fault,
+    Fingerprint,
+    Leave,
+    MoveTo,
+    Policy,
+    Prediction,
+    Reason,
+    Sighting,
+    Trust,
+)
+from sortd.judgement.decide import decide
+from sortd.judgement.fuse import fuse
+from sortd.judgement.trust import History, trust
+from sortd.protocols import Predictor
+from sortd.store.memory import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What sortd makes of one video; `fault` where it was set aside, `prediction` where there could be one."""
+
+    path: PurePath
+    decision: Decision
+    prediction: Prediction | None = None
+    fault: Fault | None = None
+
+
+class Judge:
+    """Judges videos that stand in the root. It knows no mode: whether a move may be made now is the sorter's word."""
+
+    def __init__(self, memory: Memory, library: Library, *, probation: Sequence[int]) -> None:
+        self._memory = memory
+        self._library = library
+        self._probation = probation
+        self.classifier: Predictor | None = None
+
+    def judge(
+        self, fingerprint: Fingerprint, *, now: float, planned: Mapping[Category, int] | None = None
+    ) -> Verdict | None:
+        """Decide for a video; None: it does not stand in the root.
+
+        `planned` counts moves thought of but not made, so that a preview halts where the service would.
+        """
+        sighting = self.unsorted(fingerprint)
+        if sighting is None:
+            return None
+        path = sighting.path
+        record = self._memory.index.record(fingerprint)
+        if record.home is not None:
+            return Verdict(path, Leave(Reason.ALREADY_FILED, record.home))
+        fault = self._memory.backlog.fault_of(fingerprint)
+        if fault is not None or self._memory.backlog.waits(fingerprint):
+            return Verdict(path, Leave(Reason.PENDING), fault=fault)
+        prediction = self.predict(fingerprint)
+        decision = self._decide(prediction, record.vetoes, now, planned or Counter())
+        held = self._library.hands_off(path) or (
+            isinstance(decision, MoveTo) and not self._takes_videos(decision.category)
+        )
+        if held:
+            decision = Leave(Reason.HANDS_OFF, decision.category)
+        return Verdict(path, decision, prediction)
+
+    def unsorted(self, fingerprint: Fingerprint) -> Sighting | None:
+        """The video's copy among the unsorted, the first by name."""
+        for sighting in self._memory.index.sightings(fingerprint):
+            if self._library.category_of(sighting.path) is None:
+                return sighting
+        return None
+
+    def predict(self, fingerprint: Fingerprint) -> Prediction | None:
+        """What the classifier says, under the categories' names of today; None without a classifier or a vector."""
+        if self.classifier is None:
+            return None
+        features = self._memory.features.of(fingerprint)
+        if not any(feature.vector is not None for feature in features.values()):
+            return None
+        prediction = self.classifier.predict(fuse(features, self.classifier.space))
+        names = self._names()
+        return Prediction(
+            tuple((names.get(number, number), p) for number, p in prediction.ranking), prediction.distance
+        )
+
+    def policy(self) -> tuple[Policy, dict[Category, int]]:
+        """The limits, and the number of examples of each category, under the names of today.
+
+        A category without a folder, or whose folder is no category any more, takes no moves.
+        """
+        if self.classifier is None:
+            return Policy({}), {}
+        names = self._names()
+        standing = self.standing()
+        policy = self.classifier.policy
+        limits = {names[n]: p for n, p in policy.min_confidence.items() if names.get(n) in standing}
+        examples = {names[n]: count for n, count in self.classifier.examples.items() if names.get(n) in standing}
+        return Policy(limits, policy.min_margin, policy.max_distance, policy.min_examples), examples
+
+    def standing(self) -> set[Category]:
+        """Categories that have a folder now and are meant as categories."""
+        return {
+            known.name
+            for known in self._memory.categories.all()
+            if known.present and self._library.rules(known.name).role is Role.CATEGORY
+        }
+
+    def trust_in(self, category: Category, *, now: float, planned: int = 0) -> Trust:
+        """What the category's past moves entitle the next one to."""
+        confirmed, _, last_correction = self._memory.categories.live(category)
+        moved_at = [*self._memory.journal.moved_at(category), *[now] * planned]
+        return trust(History(moved_at, confirmed, last_correction), probation=self._probation, now=now)
+
+    def _decide(
+        self, prediction: Prediction | None, vetoes: frozenset[Category], now: float, planned: Mapping[Category, int]
+    ) -> Decision:
+        policy, examples = self.policy()
+        trusted: dict[Category, Trust] = {}
+        if prediction is not None:
+            best = prediction.best
+            trusted[best] = self.trust_in(best, now=now, planned=planned.get(best, 0))
+        return decide(prediction, policy, vetoes=vetoes, examples=examples, trust=trusted)
+
+    def _takes_videos(self, category: Category) -> bool:
+        return self._library.rules(category).automatic and not self._library.hands_off(PurePath(category))
+
+    def _names(self) -> dict[Category, Category]:
+        """The classifier knows categories by number, so that a renamed folder needs no retraining."""
+        return {Category(str(known.number)): known.name for known in self._memory.categories.all()}

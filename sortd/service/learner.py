@@ -1,0 +1,161 @@
+"""When to train and on what; the classifier that came out of it serves from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from sortd.config import Config
+from sortd.disk.library import Library
+from sortd.disk.rules import Role
+from sortd.learn.classifier import Classifier, UnusableClassifier
+from sortd.messages import Lesson
+from sortd.service.judge import Judge
+from sortd.service.telling import Tell
+from sortd.store.classifiers import Adopted
+from sortd.store.memory import Memory
+
+_CHANGES = "label_changes"
+_TRIED = "labels_tried"
+PROBLEM = "training_problem"
+"""Why the last training gave no classifier; empty when it did."""
+
+
+class Learner:
+    """Counts label changes over restarts. `now` is seconds on the monotonic clock."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        library: Library,
+        *,
+        state: Path,
+        judge: Judge,
+        config: Config,
+        tell: Tell,
+        wall: Callable[[], float],
+    ) -> None:
+        self._memory = memory
+        self._library = library
+        self._state = state
+        self._judge = judge
+        self._after_labels = config.train.after_labels
+        self._quiet_seconds = config.train.quiet_seconds
+        self._settings = f"{config.move.target_precision} {config.train.candidates}"
+        self._tell = tell
+        self._wall = wall
+        self._changed_at = 0.0
+        self._asked: str | None = None
+        self.training = False
+        """Whether a training runs now."""
+
+    def changed(self, count: int, *, now: float) -> None:
+        """So many labels came, changed or went."""
+        if count:
+            self._write(_CHANGES, str(self._changes() + count))
+            self._changed_at = now
+
+    def ask(self, why: str) -> None:
+        """Train as soon as every labelled video has its features, without waiting for quiet."""
+        self._asked = why
+
+    def due(self, now: float) -> str | None:
+        """Why to train now; None: not now."""
+        if self.training or self._memory.backlog.labels_wait():
+            return None
+        if self._asked is not None:
+            return self._asked
+        changes = self._changes()
+        if changes and self._memory.database.note(_TRIED) is None:
+            return "the first labels"
+        if changes >= self._after_labels and now - self._changed_at >= self._quiet_seconds:
+            return f"{changes} label changes"
+        return None
+
+    def wakes_at(self) -> float | None:
+        """When quiet may be reached; None: nothing waits for it."""
+        if self.training or self._changes() < self._after_labels or self._memory.backlog.labels_wait():
+            return None
+        return self._changed_at + self._quiet_seconds
+
+    def lesson(self, why: str) -> Lesson | None:
+        """What to learn from now; None: the same was tried before, and would give the same."""
+        standing = {known.name: known.number for known in self._memory.categories.all() if known.present}
+        rules = {name: self._library.rules(name) for name in standing}
+        lesson = Lesson(
+            "",
+            frozenset(standing[name] for name, rule in rules.items() if rule.role is not Role.CATEGORY),
+            {standing[n]: rule.target_precision for n, rule in rules.items() if rule.target_precision is not None},
+        )
+        lesson = replace(lesson, digest=self._digest(lesson))
+        same = self._memory.database.note(_TRIED) == lesson.digest
+        self._asked = None
+        with self._memory.transaction():
+            self._write(_CHANGES, "0")
+            self._write(_TRIED, lesson.digest)
+        if same:
+            return None
+        self.training = True
+        self._tell("retrain_due", why=why)
+        return lesson
+
+    def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
+        """Note what came out of a training; True when another classifier serves now."""
+        told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
+        self.training = False
+        if problem is not None:
+            self._write(PROBLEM, problem)
+            self._tell("trained", **told, adopted=False, would_move_more=0, would_move_fewer=0, why=problem)
+            return False
+        adopted = Adopted(report["digest"], self._wall(), report, report["file"])
+        with self._memory.transaction():
+            unused = self._memory.classifiers.adopt(adopted)
+            self._write(PROBLEM, "")
+        for file in unused:
+            (self._state / Path(file).name).unlink(missing_ok=True)
+        more, fewer = report["would_move_more"], report["would_move_fewer"]
+        self._tell("trained", **told, adopted=True, would_move_more=more, would_move_fewer=fewer)
+        self.load()
+        return True
+
+    def lose(self, why: str) -> None:
+        """The training child was lost: the same labels may be tried again at the next occasion."""
+        self.training = False
+        self._write(_TRIED, "")
+        self._tell("training_lost", why=why)
+
+    def load(self) -> None:
+        """Let the adopted classifier serve; a missing or damaged file is as none: the next training makes one."""
+        self._judge.classifier = None
+        serving = self._memory.classifiers.serving()
+        if serving is None:
+            return
+        problem = "its file is missing"
+        try:
+            classifier = Classifier.load(self._state / serving.file)
+        except UnusableClassifier as damage:
+            classifier, problem = None, str(damage)
+        if classifier is None:
+            self._tell("classifier_unusable", why=problem)
+            self._write(_TRIED, "")
+            self._asked = "the classifier's file could not be used"
+        else:
+            self._judge.classifier = classifier
+
+    def _digest(self, lesson: Lesson) -> str:
+        """All that a training depends on: labels that have a vector, the settings, what folders say of themselves."""
+        said = f"{self._memory.space.key}\n{self._settings}\n{sorted(lesson.targets.items())}\n"
+        state = blake2b(said.encode(), digest_size=16)
+        for fingerprint, number, _ in self._memory.features.labels():
+            if number not in lesson.except_in:
+                state.update(f"{fingerprint} {number}\n".encode())
+        return state.hexdigest()
+
+    def _changes(self) -> int:
+        return int(self._memory.database.note(_CHANGES) or 0)
+
+    def _write(self, key: str, value: str) -> None:
+        self._memory.database.write_note(key, value)

@@ -1,0 +1,243 @@
+"""From hints to facts: what was touched, once it is settled, is looked at, and what the owner did is worked out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePath
+
+from sortd.disk.guard import Guard
+from sortd.disk.library import Library, is_unreadable
+from sortd.domain import Category, Fingerprint, Identity, Placer, Sighting, Standing
+from sortd.errors import LibraryUnavailable
+from sortd.judgement import categories
+from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
+from sortd.judgement.settle import Settler
+from sortd.service.telling import Tell
+from sortd.store.decisions import DecisionLog
+from sortd.store.memory import Memory
+
+MOST_HINTS = 20_000
+"""Beyond so many hints one scan is cheaper, and memory stays bounded."""
+
+MOST_AT_ONCE = 100
+"""Files read and noted in one transaction, so that the loop soon comes back to its inbox."""
+
+WITNESSES = 20
+"""So many known files of a vanished category are looked for in the folder that has its inode."""
+
+
+class Looker:
+    """Holds the hints not yet followed. Times named `now` are seconds on the monotonic clock."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        library: Library,
+        guard: Guard,
+        *,
+        decisions: DecisionLog,
+        settle_seconds: float,
+        tell: Tell,
+        wall: Callable[[], float],
+    ) -> None:
+        self._memory = memory
+        self._library = library
+        self._guard = guard
+        self._decisions = decisions
+        self._settler = Settler(settle_seconds)
+        self._tell = tell
+        self._wall = wall
+        self._touched: set[PurePath] = set()
+        self._settled: dict[PurePath, None] = {}
+        self._scan_due = False
+        self._scan_passed = False
+        self.label_changes = 0
+        """How many labels came, changed or went since it was last asked."""
+
+    def touch(self, path: PurePath) -> None:
+        """Follow a hint at the next step."""
+        self._touched.add(path)
+        if len(self._touched) > MOST_HINTS:
+            self.rescan()
+
+    def rescan(self) -> None:
+        """Compare the whole tree at the next step."""
+        self._touched.clear()
+        self._scan_due = True
+
+    def busy(self) -> bool:
+        """Whether anything is left to look at."""
+        return bool(self._scan_due or self._scan_passed or self._touched or self._settled or self._settler.waiting())
+
+    def crowded(self) -> bool:
+        """Whether files are ready to be looked at at once, without waiting for them to settle."""
+        return bool(self._settled)
+
+    def scanning(self) -> bool:
+        """Whether a scan is still to come, or what it found is still being read."""
+        return bool(self._scan_due or self._settled)
+
+    def step(self, now: float) -> set[Fingerprint]:
+        """Go on: the videos about which something is known now that was not before."""
+        paths = self._scan() if self._scan_due else self._expand()
+        for path in {*paths, *self._settler.waiting()}:
+            if self._settler.observe(path, self._stat(path), now):
+                self._settled[path] = None
+        batch = [path for path, _ in zip(self._settled, range(MOST_AT_ONCE), strict=False)]
+        for path in batch:
+            del self._settled[path]
+        changed = self._look(batch) if batch else set()
+        if self._scan_passed and not (self._settled or self._settler.waiting()):
+            self._scan_passed = False
+            with self._memory.transaction():
+                # What was lost since that scan began may be a move half seen: another scan tells.
+                self._scan_due = self._memory.index.forget_lost(now=self._wall())
+        return changed
+
+    def _stat(self, path: PurePath) -> Identity | None:
+        try:
+            return self._library.stat(path) if self._library.is_video(path) else None
+        except LibraryUnavailable:
+            # A failing disk or a lost permission proves no absence: as far as is known nothing changed.
+            known = self._memory.index.known(path)
+            return None if known is None else known.identity
+
+    def _expand(self) -> Iterator[PurePath]:
+        """What the hints stand for: a folder for every known path below it and every file in it."""
+        touched, self._touched = self._touched, set()
+        for hint in touched:
+            for path in {hint, *self._memory.index.paths_below(hint), *self._library.videos_below(hint)}:
+                known = self._memory.index.known(path)
+                if known is None or _changed(known, self._stat(path)):
+                    yield path
+
+    def _scan(self) -> Iterator[PurePath]:
+        """Every path whose file is not what the index knows."""
+        self._scan_due = False
+        with self._memory.transaction():
+            self._memory.index.begin_scan()
+        known = self._memory.index.identities()
+        scan = self._library.scan()
+        paths = []
+        for path in scan:
+            sighting = known.pop(path, None)
+            if sighting is None or _changed(sighting, self._stat(path)):
+                paths.append(path)
+        if self._guard.here() is not None:
+            # What looked like an empty folder was a disk that went away.
+            return iter(())
+        self._scan_passed = True
+        return iter([*paths, *(path for path in known if not scan.hides(path))])
+
+    def _look(self, paths: list[PurePath]) -> set[Fingerprint]:
+        index = self._memory.index
+        with self._memory.transaction():
+            self._refresh_categories()
+            names = {known.name for known in self._memory.categories.all() if known.present}
+            seen: list[Sighting] = []
+            lost: list[PurePath] = []
+            affected: set[Fingerprint] = set()
+            for path in paths:
+                known = index.known(path)
+                sighting = self._library.look(path, known)
+                if sighting is not None and self._library.category_of(path) not in {None, *names}:
+                    # Its folder came or went this very moment.
+                    self._touched.add(path)
+                    continue
+                affected |= {s.fingerprint for s in (known, sighting) if s is not None}
+                if sighting is None:
+                    lost.append(path)
+                else:
+                    seen.append(sighting)
+            before = {clip: self._standing(index.sightings(clip, lost=True)) for clip in affected}
+            for path in lost:
+                index.lose(path)
+            for sighting in seen:
+                if index.see(sighting, now=self._wall()):
+                    self._tell("found", path=sighting.path)
+            for clip in affected:
+                self._verify(clip, looked_at=set(paths))
+                self._note(clip, before[clip])
+        return affected
+
+    def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
+        """Look at the video's other copies too, so that the order of hints does not matter."""
+        for sighting in self._memory.index.sightings(clip):
+            if sighting.path not in looked_at and self._stat(sighting.path) != sighting.identity:
+                self._memory.index.lose(sighting.path)
+                self._touched.add(sighting.path)
+
+    def _standing(self, sightings: Iterable[Sighting]) -> Standing:
+        return frozenset(self._library.place(sighting.path) for sighting in sightings)
+
+    def _note(self, clip: Fingerprint, before: Standing) -> None:
+        """Keep what the owner did with a video."""
+        index = self._memory.index
+        sightings = index.sightings(clip)
+        record = index.record(clip)
+        fact = reconcile(record, before, self._standing(sightings))
+        if fact is None:
+            return
+        index.keep(apply(record, fact))
+        self._tell_fact(fact, clip, sightings)
+        if record.placed_by is Placer.OWNER or not isinstance(fact, Withdrawn | Returned):
+            self.label_changes += 1
+
+    def _tell_fact(self, fact: Fact, clip: Fingerprint, sightings: tuple[Sighting, ...]) -> None:
+        at = self._wall()
+        match fact:
+            case Labelled(category, None):
+                self._tell("labelled", path=self._path_in(sightings, category), category=category)
+                self._decisions.note("labelled", at=at, video=clip, category=category)
+            case Labelled(category, was, placer):
+                self._tell("corrected", path=self._path_in(sightings, category), was=was, category=category)
+                self._decisions.note("corrected", at=at, video=clip, was=was, category=category)
+                self._taken_out(clip, was, placer)
+            case Withdrawn(category, placer):
+                self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
+                self._decisions.note("withdrawn", at=at, video=clip, category=category)
+                self._taken_out(clip, category, placer)
+            case Confirmed(category):
+                self._tell("confirmed", path=self._path_in(sightings, category), category=category)
+                self._decisions.note("confirmed", at=at, video=clip, category=category)
+                self._memory.categories.judged(category, confirmed=1, now=at)
+            case Returned():
+                self._decisions.note("returned", at=at, video=clip)
+
+    def _taken_out(self, clip: Fingerprint, category: Category | None, placer: Placer | None) -> None:
+        if placer is Placer.SORTD and category is not None:
+            self._memory.categories.judged(category, corrected=1, now=self._wall())
+            self._memory.journal.taken_out(clip, category)
+
+    def _path_in(self, sightings: tuple[Sighting, ...], category: Category | None) -> PurePath:
+        return next(s.path for s in sightings if self._library.category_of(s.path) == category)
+
+    def _refresh_categories(self) -> None:
+        table = self._memory.categories
+        for change in categories.compare(table.all(), self._library.folders(), carries=self._carries):
+            match change:
+                case categories.Same(number, folder):
+                    table.update(number, folder)
+                case categories.New(folder):
+                    table.add(folder)
+                case categories.Gone(number):
+                    table.retire(number)
+                case categories.Renamed(number, was, folder):
+                    table.update(number, folder)
+                    self._tell("renamed", was=was, category=folder.name)
+                    self._decisions.note("renamed", at=self._wall(), was=was, category=folder.name)
+
+    def _carries(self, known: categories.Known, folder: categories.Folder) -> bool:
+        """Whether the folder holds a file the category was known to hold, or the category was known to be empty."""
+        was = PurePath(known.name)
+        paths = self._memory.index.paths_below(was)[:WITNESSES]
+        for path in paths:
+            sighting = self._memory.index.known(path)
+            now = self._library.stat(PurePath(folder.name) / path.relative_to(was))
+            if sighting is not None and now == sighting.identity:
+                return True
+        return not paths
+
+
+def _changed(known: Sighting, identity: Identity | None) -> bool:
+    return known.identity != identity or is_unreadable(known.fingerprint)

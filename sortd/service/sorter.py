@@ -1,0 +1,338 @@
+"""The loop's brain: one message in, orders out. It alone decides what is looked at, extracted, learned and moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sortd.config import Config
+from sortd.disk.guard import Guard
+from sortd.disk.library import Library
+from sortd.domain import Decision, Fault, Fingerprint, Leave, MoveTo, Reason
+from sortd.errors import LibraryUnavailable, MoveRefused
+from sortd.judgement.pace import Pace
+from sortd.messages import (
+    Asked,
+    BatchLost,
+    Extract,
+    Extracted,
+    ExtractionFailed,
+    Message,
+    Order,
+    RescanDue,
+    RetrainDue,
+    Tick,
+    Touched,
+    Train,
+    Trained,
+    TrainingLost,
+)
+from sortd.service.asked import Answers
+from sortd.service.filing import Filer
+from sortd.service.judge import Judge
+from sortd.service.learner import Learner
+from sortd.service.looking import Looker
+from sortd.service.telling import Tell, Telling
+from sortd.store.decisions import DECISION_LOG, DecisionLog
+from sortd.store.memory import Memory
+
+BATCH = 8
+"""Videos sent to the extraction child at once: decoders run ahead while one is embedded."""
+
+DECIDED_AT_ONCE = 20
+"""Videos decided before the loop looks into its inbox again."""
+
+PAUSED = "paused"
+
+
+class Sorter:
+    """Holds what the loop knows between messages. `now` is seconds on the monotonic clock, `wall` the time of day."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        library: Library,
+        guard: Guard,
+        *,
+        config: Config,
+        observe: bool,
+        write: Tell,
+        wall: Callable[[], float],
+    ) -> None:
+        self.memory = memory
+        self._library = library
+        self._guard = guard
+        self._config = config
+        self._observe = observe
+        self._wall = wall
+        self._tell = Telling(write)
+        self.decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
+        self.judge = Judge(memory, library, probation=config.move.probation)
+        self.filer = Filer(
+            memory,
+            library,
+            guard,
+            decisions=self.decisions,
+            companions=config.move.companions,
+            tell=self._tell,
+            wall=wall,
+        )
+        self.looker = Looker(
+            memory,
+            library,
+            guard,
+            decisions=self.decisions,
+            settle_seconds=config.watch.settle_seconds,
+            tell=self._tell,
+            wall=wall,
+        )
+        self.learner = Learner(
+            memory, library, state=guard.state, judge=self.judge, config=config, tell=self._tell, wall=wall
+        )
+        self.pace = Pace()
+        self.answers = Answers(self, tell=self._tell, wall=wall)
+        self._undecided: dict[Fingerprint, None] = {}
+        self._extracting = 0
+        self.away: str | None = None
+        """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
+        self.watcher: Mapping[str, str] = {"mode": "polling", "why": "one pass only"}
+
+    # What the loop asks
+
+    def start(self) -> None:
+        """Take up what the last run left: open moves first, then the queue, then a scan of everything."""
+        with self.memory.transaction():
+            self.memory.backlog.prepare()
+        self.learner.load()
+        self.looker.rescan()
+
+    def catch_up(self) -> None:
+        """Look at everything now and decide nothing: for a command while no service runs and nobody writes."""
+        with self.memory.transaction():
+            self.memory.backlog.prepare()
+        self.filer.recover()
+        self.looker.rescan()
+        now = 0.0
+        while self.looker.busy():
+            self.looker.step(now)
+            now += self._config.watch.settle_seconds
+        self.learner.changed(self.looker.label_changes, now=now)
+        self._tell.flush()
+        self._flush_decisions()
+
+    def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Carry out one command while no loop runs."""
+        answer = self.answers.to(request)
+        self.learner.changed(self.looker.label_changes, now=0.0)
+        self._tell.flush()
+        self._flush_decisions()
+        return answer
+
+    def release(self) -> None:
+        """A clean stop: what was begun is as if never begun."""
+        with self.memory.transaction():
+            self.memory.backlog.release_all()
+
+    def handle(self, message: Message, now: float) -> list[Order]:
+        """Take one message; everything it changes is committed when this returns."""
+        if isinstance(message, Touched):
+            # Hints come in floods; the next Tick follows them all at once.
+            self.looker.touch(message.path)
+            return []
+        try:
+            self._take(message, now)
+            return self._orders(now)
+        except BaseException:
+            self._tell.drop()
+            raise
+        finally:
+            self._tell.flush()
+            self._flush_decisions()
+
+    def wakes_at(self, now: float) -> float | None:
+        """When the next Tick is worth having; None: only a message brings news."""
+        if self.away is not None:
+            return None
+        if self.looker.crowded() or self._undecided:
+            return now
+        times = [self.learner.wakes_at()]
+        if self.looker.busy():
+            times.append(now + max(0.05, self._config.watch.settle_seconds / 4))
+        return min((time for time in times if time is not None), default=None)
+
+    def idle(self) -> bool:
+        """Whether nothing is left to do until something new happens."""
+        return not (self.looker.busy() or self._undecided or self._extracting or self.learner.training)
+
+    # Messages
+
+    def _take(self, message: Message, now: float) -> None:
+        match message:
+            case RescanDue():
+                self.looker.rescan()
+                with self.memory.transaction():
+                    self.memory.index.purge(before=self._wall() - self._config.state.keep_days * 86_400)
+                self.decide_all_soon()
+            case RetrainDue(why):
+                self.learner.ask(why)
+            case Asked(request, reply):
+                reply(self.answers.to(request))
+            case Extracted() | ExtractionFailed() | BatchLost():
+                self._note_extraction(message)
+            case Trained(report, problem):
+                if self.learner.learned(report, problem):
+                    self.decide_all_soon()
+            case TrainingLost(why):
+                self.learner.lose(why)
+            case Tick():
+                pass
+        self._step(now)
+
+    def _step(self, now: float) -> None:
+        if self.away is not None:
+            return
+        if self.memory.journal.open_count():
+            # Before any look, so that a move half noted is never taken for the owner's.
+            self.filer.recover()
+        for clip in self.looker.step(now):
+            if self.judge.unsorted(clip) is not None:
+                self._undecided[clip] = None
+        self.learner.changed(self.looker.label_changes, now=now)
+        self.looker.label_changes = 0
+        self._decide_some()
+
+    # Orders
+
+    def _orders(self, now: float) -> list[Order]:
+        if self.away is not None or self.paused:
+            return []
+        orders: list[Order] = []
+        # Labels are told before the first batch is sent, so that what the owner filed goes first.
+        if not self._extracting and not self.looker.scanning():
+            jobs = self.memory.backlog.next_jobs(BATCH, labelled_first=self.judge.classifier is None)
+            if jobs:
+                with self.memory.transaction():
+                    self.memory.backlog.begin(jobs)
+                self._extracting = len(jobs)
+                orders.append(Extract(jobs))
+        why = None if self.looker.busy() else self.learner.due(now)
+        if why is not None:
+            lesson = self.learner.lesson(why)
+            orders += [] if lesson is None else [Train(lesson)]
+        return orders
+
+    # Extraction
+
+    def _note_extraction(self, message: Extracted | ExtractionFailed | BatchLost) -> None:
+        backlog = self.memory.backlog
+        with self.memory.transaction():
+            match message:
+                case Extracted(job, features, seconds):
+                    self._extracting -= 1
+                    self.pace.done(self._wall())
+                    backlog.finish(job, features)
+                    speech = any(f.extractor == "speech" and f.vector is not None for f in features)
+                    self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
+                    self._undecided[job.fingerprint] = None
+                case ExtractionFailed(job, None, _):
+                    self._extracting -= 1
+                    backlog.release(job)
+                    self.looker.touch(job.path)
+                case ExtractionFailed(job, Fault() as fault, why):
+                    self._extracting -= 1
+                    if backlog.fail(job, fault, why) is not None:
+                        self._tell("set_aside", path=job.path, reason=fault, message=why)
+                case BatchLost(jobs, fault, why):
+                    self._extracting -= len(jobs)
+                    alone = len(jobs) == 1 and backlog.was_alone(jobs[0])
+                    if alone and backlog.fail(jobs[0], fault, why) is not None:
+                        self._tell("set_aside", path=jobs[0].path, reason=fault, message=why)
+                    elif not alone:
+                        backlog.lose_batch(jobs)
+
+    # Deciding
+
+    def _decide_some(self) -> None:
+        if self.looker.scanning():
+            # Until the first scan is through, a second copy or a label may not be known yet.
+            return
+        for clip in [clip for clip, _ in zip(self._undecided, range(DECIDED_AT_ONCE), strict=False)]:
+            del self._undecided[clip]
+            self._decide(clip)
+
+    def _decide(self, clip: Fingerprint) -> None:
+        verdict = self.judge.judge(clip, now=self._wall())
+        if verdict is None or verdict.fault is not None:
+            return
+        decision: Decision = verdict.decision
+        why: str | None = None
+        if isinstance(decision, MoveTo):
+            refusal = self._move(clip, decision)
+            decision, why = refusal or (decision, None)
+        if isinstance(decision, Leave) and decision.reason is not Reason.PENDING:
+            with self.memory.transaction():
+                news = self.memory.index.tell_left(clip, decision.reason, decision.category)
+            if news:
+                confidence = None if verdict.prediction is None else round(verdict.prediction.confidence, 4)
+                facts = {"reason": decision.reason, "category": decision.category, "confidence": confidence}
+                self._tell("left", path=verdict.path, **facts, **({} if why is None else {"why": why}))
+
+    def _move(self, clip: Fingerprint, move: MoveTo) -> tuple[Leave, str | None] | None:
+        """Carry a move out; where it may not or could not be made: why not."""
+        if self.paused:
+            return Leave(Reason.PAUSED, move.category), None
+        if self._observe:
+            return Leave(Reason.OBSERVE_MODE, move.category), None
+        sighting = self.judge.unsorted(clip)
+        if sighting is None:
+            return None
+        try:
+            self.filer.file(sighting, move)
+        except (MoveRefused, LibraryUnavailable) as refused:
+            self.looker.touch(sighting.path)
+            return Leave(Reason.MOVE_REFUSED, move.category), str(refused)
+        return None
+
+    # Pausing, and the decision log
+
+    @property
+    def paused(self) -> bool:
+        """The owner asked for no moves and no extraction meanwhile."""
+        return self.memory.database.note(PAUSED) == "1"
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001 - the state itself
+        """Keep the owner's wish, over restarts too."""
+        with self.memory.transaction():
+            self.memory.database.write_note(PAUSED, "1" if paused else "0")
+        if not paused:
+            self.decide_all_soon()
+
+    # What the owner's commands need
+
+    def status(self) -> dict[str, Any]:
+        """What only the running service knows."""
+        now = self._wall()
+        state = "away" if self.away else "paused" if self.paused else "idle" if self.idle() else "running"
+        rate, ends_at = self.pace.rate(now), self.pace.ends_at(self.memory.index.tally().pending, now)
+        return {"state": state, "why": self.away or "", "watcher": self.watcher, "rate": rate, "ends_at": ends_at}
+
+    def decide_soon(self, clips: list[Fingerprint]) -> None:
+        """Decide these anew: what is known of them changed."""
+        self._undecided.update(dict.fromkeys(clips))
+
+    def decide_all_soon(self) -> None:
+        """Decide every unsorted video anew."""
+        self.decide_soon(self.memory.index.fingerprints(home=None))
+
+    def labels_changed(self, count: int) -> None:
+        """So many labels came, changed or went by a command."""
+        self.looker.label_changes += count
+
+    def _flush_decisions(self) -> None:
+        if self.away is None:
+            try:
+                self.decisions.flush()
+            except OSError as problem:
+                # It stays in the index and is appended once the root can be written again.
+                self._tell("decision_log_waits", why=str(problem))
+                self._tell.flush()

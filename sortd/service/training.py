@@ -1,0 +1,94 @@
+"""What the training child does; the service knows it by name only and never imports it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
+from sortd.judgement.decide import decide
+from sortd.judgement.fuse import fuse
+from sortd.learn.classifier import Classifier, UnusableClassifier
+from sortd.learn.train import NothingToLearn, train
+from sortd.messages import Lesson, Trained
+from sortd.service.children import TrainingSettings
+from sortd.store.memory import Memory
+
+
+def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]]:
+    """A task is a Lesson; it is answered by Trained, whose report names the file beside the index."""
+    os.nice(9)
+    memory = Memory.open(settings.state, settings.space, query_only=True)
+
+    def learn(lesson: Lesson) -> Iterator[Trained]:
+        began = time.monotonic()
+        with memory.database.snapshot():
+            data = training_set(memory, except_in=lesson.except_in)
+            serving = memory.classifiers.serving()
+            unsorted = _vectors(memory, memory.index.fingerprints(home=None))
+        try:
+            challenger = train(
+                data,
+                target_precision=settings.target_precision,
+                targets={Category(str(number)): target for number, target in lesson.targets.items()},
+                candidates=settings.candidates,
+                seed=0,
+            )
+        except NothingToLearn as no:
+            yield Trained({"digest": lesson.digest, "labels": len(data.categories)}, str(no))
+            return
+        file = f"classifier-{lesson.digest[:16]}.npz"
+        challenger.save(settings.state / file)
+        before = _movable(_load(settings.state / serving.file) if serving else None, unsorted)
+        after = _movable(challenger, unsorted)
+        report = asdict(challenger.report) | {
+            "digest": lesson.digest,
+            "file": file,
+            "seconds": round(time.monotonic() - began, 3),
+            "would_move_more": len(after - before),
+            "would_move_fewer": len(before - after),
+        }
+        yield Trained(report, None)
+
+    return learn
+
+
+def training_set(memory: Memory, *, except_in: frozenset[int]) -> TrainingSet:
+    """The owner's labels that have a vector, by category number."""
+    labels = [(clip, number) for clip, number, _ in memory.features.labels() if number not in except_in]
+    vectors = [fuse(memory.features.of(clip), memory.space) for clip, _ in labels]
+    return TrainingSet(
+        memory.space,
+        np.stack(vectors) if vectors else np.zeros((0, memory.space.dim), np.float32),
+        tuple(Category(str(number)) for _, number in labels),
+        tuple(clip for clip, _ in labels),
+    )
+
+
+def _vectors(memory: Memory, clips: Sequence[Fingerprint]) -> Matrix:
+    found = (memory.features.of(clip) for clip in clips)
+    vectors = [fuse(features, memory.space) for features in found if features]
+    return np.stack(vectors) if vectors else np.zeros((0, memory.space.dim), np.float32)
+
+
+def _load(file: Path) -> Classifier | None:
+    try:
+        return Classifier.load(file)
+    except UnusableClassifier:
+        return None
+
+
+def _movable(classifier: Classifier | None, vectors: Matrix) -> set[int]:
+    """Rows that this classifier would let move, whatever the owner's vetoes say."""
+    if classifier is None or not len(vectors):
+        return set()
+    decisions = (
+        decide(prediction, classifier.policy, vetoes=(), examples=classifier.examples, trust={})
+        for prediction in classifier.predict_all(vectors)
+    )
+    return {row for row, decision in enumerate(decisions) if isinstance(decision, MoveTo)}

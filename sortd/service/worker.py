@@ -1,0 +1,208 @@
+"""One child process that does heavy work: one task at a time, replaced when it dies or hangs, gone when idle.
+
+The child is a fresh interpreter (`python -m sortd.service.worker`), so the service itself imports nothing heavy,
+and what the child held (memory, a GPU) is really given back when it leaves. `multiprocessing` would keep a helper
+process alive for as long as the service lives, so only its `Connection` is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The task's child is gone without finishing it: it died (`hung` False) or gave no sign of life for too long."""
+
+    hung: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Alive:
+    """The child still works on its task."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """The task is done; `problem` holds the traceback of an exception nobody in the child expected."""
+
+    problem: str | None
+
+
+ALIVE = _Alive()
+"""What a task yields while it has nothing to answer yet but is not stuck."""
+
+
+class Worker:
+    """Hands tasks to a child and their answers to `on_answer(task, answer)`, both called in a thread of its own.
+
+    `call` names, as "module:function", what the child runs: `function(settings)` gives a callable that takes a task and
+    yields answers (or ALIVE). `on_end(task, lost)` is called once for each task, with None when all went well.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        settings: object,
+        *,
+        on_answer: Callable[[Any, Any], None],
+        on_end: Callable[[Any, Lost | None], None],
+        deadline_seconds: float,
+        idle_seconds: float,
+    ) -> None:
+        self._call = call
+        self._settings = settings
+        self._on_answer = on_answer
+        self._on_end = on_end
+        self._deadline_seconds = deadline_seconds
+        self._idle_seconds = idle_seconds
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._child: _Child | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=call, daemon=True)
+        self._thread.start()
+
+    def submit(self, task: object) -> None:
+        """Do this after what was submitted before; None is no task."""
+        self._tasks.put(task)
+
+    def stop(self) -> None:
+        """Kill the child and forget every task; nothing more is called."""
+        self._stopping.set()
+        self._tasks.put(None)
+        child = self._child
+        if child is not None:
+            child.kill()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                task = self._tasks.get(timeout=self._idle_seconds if self._child else None)
+            except queue.Empty:
+                self._dismiss()
+                continue
+            if task is None:
+                break
+            if self._child is None:
+                self._child = _Child(self._call, self._settings)
+            lost = self._serve(self._child, task)
+            if lost is not None:
+                self._dismiss()
+            if not self._stopping.is_set():
+                self._on_end(task, lost)
+        self._dismiss()
+
+    def _serve(self, child: _Child, task: object) -> Lost | None:
+        try:
+            child.connection.send(task)
+            while child.connection.poll(self._deadline_seconds):
+                message = child.connection.recv()
+                if isinstance(message, _Answer) and not self._stopping.is_set():
+                    self._on_answer(task, message.value)
+                elif isinstance(message, _Finished):
+                    return None if message.problem is None else Lost(hung=False, message=message.problem)
+        except (EOFError, OSError):
+            return Lost(hung=False, message=f"its process ended ({child.reap()})")
+        return Lost(hung=True, message=f"no sign of life for {self._deadline_seconds:g} seconds")
+
+    def _dismiss(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+
+class _Child:
+    def __init__(self, call: str, settings: object) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # -P: a file called json.py in the current folder is no module of ours.
+            self._process = subprocess.Popen(  # noqa: S603 - ourselves, by the very interpreter that runs us
+                [sys.executable, "-P", "-m", "sortd.service.worker", str(theirs.fileno()), call],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.connection = Connection(ours.detach())
+        with contextlib.suppress(OSError):
+            self.connection.send(settings)
+
+    def kill(self) -> None:
+        """End it and whatever it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self.reap()
+        self.connection.close()
+
+    def reap(self) -> str:
+        """Wait for its end; how it ended."""
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "still running"
+        return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+
+def _work(connection: Connection, call: str) -> None:
+    """Serve tasks in the child until the parent closes the connection."""
+    module, function = call.split(":")
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    settings = connection.recv()
+    threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
+    handle: Callable[[Any], Iterator[Any]] = getattr(import_module(module), function)(settings)
+    while True:
+        task = tasks.get()
+        problem = None
+        try:
+            for answer in handle(task):
+                connection.send(answer if answer is ALIVE else _Answer(answer))
+        except Exception:  # noqa: BLE001 - whatever it is, the service must hear of it
+            problem = traceback.format_exc(limit=-3)
+        connection.send(_Finished(problem))
+
+
+def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
+    """Read ahead, so that the end of the parent is the end of the child, even in the middle of a task."""
+    try:
+        while True:
+            tasks.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def main() -> None:
+    """`python -m sortd.service.worker FD MODULE:FUNCTION`: be the child."""
+    os.nice(10)
+    # A child takes the blame for memory: the kernel ends it, not the service.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+    # The parent decides when to stop; a Ctrl-C meant for it must not end us in the middle of an answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The classes that travel must be those of the imported module, not of `__main__`.
+    import_module("sortd.service.worker")._work(Connection(int(sys.argv[1])), sys.argv[2])  # noqa: SLF001
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""All that is remembered of one library, over one database connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from sortd.domain import FeatureSpace
+from sortd.store.backlog import Backlog
+from sortd.store.categories import Categories
+from sortd.store.classifiers import Classifiers
+from sortd.store.database import Database
+from sortd.store.features import Features
+from sortd.store.index import Index
+from sortd.store.journal import Journal
+
+INDEX_NAME = "index.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The rooms of the store; `space` is the feature space that the backlog and the classifiers speak of."""
+
+    database: Database
+    space: FeatureSpace
+    index: Index
+    categories: Categories
+    features: Features
+    backlog: Backlog
+    journal: Journal
+    classifiers: Classifiers
+
+    @classmethod
+    def open(cls, state: Path, space: FeatureSpace, *, query_only: bool = False) -> Self:
+        """Open the index of a state directory; LibraryUnavailable where it cannot be used."""
+        database = Database.open(state / INDEX_NAME, query_only=query_only)
+        return cls(
+            database,
+            space,
+            Index(database),
+            Categories(database),
+            Features(database, space),
+            Backlog(database, space),
+            Journal(database),
+            Classifiers(database, space),
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or none."""
+        with self.database.transaction():
+            yield
