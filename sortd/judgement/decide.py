@@ -1,0 +1,39 @@
+"""Whether a video moves: the gates of the policy, in the order in which their reasons are told."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from math import inf
+
+from sortd.domain import Category, Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
+
+
+def decide(
+    prediction: Prediction | None,
+    policy: Policy,
+    *,
+    vetoes: Container[Category],
+    examples: Mapping[Category, int],
+    trust: Mapping[Category, Trust],
+) -> Decision:
+    """Move the video to its best category, or leave it for the first reason that applies; never to its second best.
+
+    `prediction` is None where there is no classifier. A category that `trust` does not name has made no move yet.
+    """
+    if prediction is None:
+        return Leave(Reason.NO_CLASSIFIER)
+    best = prediction.best
+    # Each limit must be shown to be met, so that a number that is no number (NaN) moves nothing.
+    gates = (
+        (Reason.TOO_FEW_EXAMPLES, best in policy.min_confidence and examples.get(best, 0) >= policy.min_examples),
+        (Reason.VETOED, best not in vetoes),
+        (Reason.UNFAMILIAR, prediction.distance <= policy.max_distance),
+        (Reason.LOW_CONFIDENCE, prediction.confidence >= policy.min_confidence.get(best, inf)),
+        (Reason.CLOSE_CALL, prediction.margin >= policy.min_margin),
+        (Reason.ON_PROBATION, trust.get(best) is not Trust.ON_PROBATION),
+        (Reason.CATEGORY_STOPPED, trust.get(best) is not Trust.STOPPED),
+    )
+    for reason, passed in gates:
+        if not passed:
+            return Leave(reason, best)
+    return MoveTo(best, prediction.confidence)

@@ -1,0 +1,258 @@
+"""What was learned, as plain numpy arrays: it predicts, and is saved and loaded without pickle.
+
+The daemon imports this file, so it needs no scikit-learn; `train` fits the arrays and a test holds both to the same
+probabilities.
+
+Likeness of two videos is the mean of the cosines of the parts (picture, sound) that both have. A part that one of
+them lacks says nothing, so two silent clips are not alike for being silent, and a silent one may still be at home
+among talking ones. Videos that share no part have likeness 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sortd.domain import Category, FeatureSpace, Matrix, Part, Policy, Prediction, TrainingSet, Vector
+from sortd.errors import SortdError
+from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, softmax
+
+SCHEMA = 1
+"""1: the first. A file of any other schema is not read; the next training writes a new one."""
+
+NEIGHBOURS = 5
+
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+"""All that reading arrays and a header out of arbitrary bytes was seen to raise."""
+
+Layer = tuple[Matrix, Vector]
+"""Weights [inputs, outputs] and bias [outputs]."""
+
+
+class UnusableClassifier(SortdError):
+    """The file holds no classifier that this version can use: as good as none, until the next training."""
+
+
+def columns_of(space: FeatureSpace) -> list[slice]:
+    """Where in a fused vector each part stands."""
+    ends = np.cumsum([part.dim for part in space.parts]).tolist()
+    return [slice(end - part.dim, end) for part, end in zip(space.parts, ends, strict=True)]
+
+
+def unit_parts(vectors: Matrix, space: FeatureSpace) -> Matrix:
+    """Scale each part of each row of [n, dim] to length 1; a missing part stays zeros."""
+    result = np.array(vectors, dtype=np.float32)
+    for columns in columns_of(space):
+        lengths = np.linalg.norm(result[:, columns], axis=1, keepdims=True)
+        result[:, columns] /= np.where(lengths > 0, lengths, 1)
+    return result
+
+
+def presence(vectors: Matrix, space: FeatureSpace) -> Matrix:
+    """Which parts each row has, as 0 and 1: [n, parts]."""
+    return np.stack([vectors[:, columns].any(axis=1) for columns in columns_of(space)], axis=1).astype(np.float32)
+
+
+def likeness(one: Matrix, other: Matrix, space: FeatureSpace) -> Matrix:
+    """Mean cosine over the parts that both have: [n, m], for rows [n, dim] and [m, dim] of unit parts."""
+    shared = presence(one, space) @ presence(other, space).T
+    cosines: Matrix = one @ other.T
+    cosines /= np.maximum(shared, 1, out=shared)
+    return np.clip(cosines, -1, 1, out=cosines)
+
+
+def centre(vectors: Matrix, mean: Vector, space: FeatureSpace) -> Matrix:
+    """Shift rows of unit parts by the mean; a missing part becomes zeros, that is average, so that it says nothing."""
+    widths = [part.dim for part in space.parts]
+    return (vectors - mean) * np.repeat(presence(vectors, space), widths, axis=1)
+
+
+def neighbour_scores(likenesses: Matrix, owners: NDArray[np.integer[Any]], *, n_categories: int) -> Matrix:
+    """Logarithms of the vote of the nearest examples, [n, categories], from likenesses [n, examples].
+
+    Each of the five nearest votes with 1 / distance; one more vote is spread over all, so that none is impossible.
+    """
+    n_neighbours = min(NEIGHBOURS, likenesses.shape[1])
+    nearest = np.argpartition(-likenesses, n_neighbours - 1, axis=1)[:, :n_neighbours]
+    weights = 1 / np.maximum(1 - np.take_along_axis(likenesses, nearest, axis=1), 1e-6)
+    weights /= weights.sum(axis=1, keepdims=True)
+    votes = np.zeros((len(likenesses), n_categories), np.float32)
+    np.add.at(votes, (np.arange(len(votes))[:, None], owners[nearest]), weights * n_neighbours)
+    logarithms: Matrix = np.log((votes + 1 / n_categories) / (n_neighbours + 1))
+    return logarithms
+
+
+def layer_scores(inputs: Matrix, layers: Sequence[Layer]) -> Matrix:
+    """Pass rows through the layers, with rectifiers between them: [n, categories]."""
+    *hidden, (weights, bias) = layers
+    for inner_weights, inner_bias in hidden:
+        inputs = np.maximum(inputs @ inner_weights + inner_bias, 0)
+    scores: Matrix = inputs @ weights + bias
+    return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifier:
+    """Answers for vectors of its own feature space only."""
+
+    space: FeatureSpace
+    categories: tuple[Category, ...]
+    kind: str
+    temperature: float
+    mean: Vector
+    """[dim], over the examples that have the part."""
+    layers: tuple[Layer, ...]
+    """One for logistic regression, three for the network with two hidden layers, none for nearest neighbours."""
+    vectors: NDArray[np.float16]
+    """[n, dim], the examples learned from, in the order of their categories. Half precision: they fill the memory."""
+    owners: NDArray[np.int32]
+    """[n], ascending: the category of each, as a number in `categories`."""
+    policy: Policy
+    examples: Mapping[Category, int]
+    """How many labels each category had; not all of a huge library need be among `vectors`."""
+    report: Report
+    digest: str
+    """Of all that the training depended on: where it is the same, training again would give the same."""
+
+    def predict(self, vector: Vector) -> Prediction:
+        """Rank the categories for one fused vector [dim]."""
+        return self.predict_all(vector[None, :])[0]
+
+    def predict_all(self, vectors: Matrix) -> list[Prediction]:
+        """Rank the categories for each fused vector [n, dim]."""
+        rows = unit_parts(vectors, self.space)
+        probabilities = softmax(self._scores(rows), self.temperature)
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        return [
+            Prediction(
+                tuple((self.categories[i], float(p[i])) for i in ranking.tolist()),
+                self._distance(row[None, :], int(ranking[0])),
+            )
+            for row, p, ranking in zip(rows, probabilities, order, strict=True)
+        ]
+
+    def _scores(self, rows: Matrix) -> Matrix:
+        if self.layers:
+            return layer_scores(centre(rows, self.mean, self.space), self.layers)
+        likenesses = likeness(rows, self.vectors.astype(np.float32), self.space)
+        return neighbour_scores(likenesses, self.owners, n_categories=len(self.categories))
+
+    def _distance(self, row: Matrix, winner: int) -> float:
+        first, end = np.searchsorted(self.owners, [winner, winner + 1])
+        return 1 - float(likeness(row, self.vectors[first:end].astype(np.float32), self.space).max())
+
+    def save(self, path: Path) -> None:
+        """Write one .npz beside the path and rename it into place: after a crash the old file or the new one is whole.
+
+        Raises OSError.
+        """
+        header = {
+            "schema": SCHEMA,
+            "space": [asdict(part) for part in self.space.parts],
+            "categories": self.categories,
+            "kind": self.kind,
+            "temperature": self.temperature,
+            "layers": len(self.layers),
+            "policy": asdict(self.policy),
+            "examples": dict(self.examples),
+            "report": asdict(self.report),
+            "digest": self.digest,
+        }
+        arrays: dict[str, Any] = {"mean": self.mean, "vectors": self.vectors, "owners": self.owners}
+        for i, (weights, bias) in enumerate(self.layers):
+            arrays |= {f"weights{i}": weights, f"bias{i}": bias}
+        unfinished = path.with_name(path.name + ".part")
+        with unfinished.open("wb") as file:
+            # ASCII escapes carry the surrogates of names that are not UTF-8.
+            np.savez(file, header=np.frombuffer(json.dumps(header).encode("ascii"), np.uint8), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @classmethod
+    def load(cls, path: Path) -> Classifier | None:
+        """Read what `save` wrote; None: there is no file. Never runs code found in it.
+
+        Raises UnusableClassifier for a damaged file, another program's, or one of another schema.
+        """
+        try:
+            # Opened here, for numpy leaves its own handle open when it finds no archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                header = json.loads(archive["header"].tobytes())
+                if header["schema"] != SCHEMA:
+                    raise UnusableClassifier(f"{path} has schema {header['schema']}, this version reads {SCHEMA}")
+                classifier = cls._restored(header, archive)
+        except FileNotFoundError:
+            return None
+        except _DAMAGE as error:
+            raise UnusableClassifier(f"{path} is not a classifier, or is damaged: {error}") from error
+        return classifier
+
+    @classmethod
+    def _restored(cls, header: Mapping[str, Any], archive: Mapping[str, NDArray[Any]]) -> Classifier:
+        report = header["report"]
+        classifier = cls(
+            space=FeatureSpace(tuple(Part(**part) for part in header["space"])),
+            categories=tuple(header["categories"]),
+            kind=header["kind"],
+            temperature=header["temperature"],
+            mean=archive["mean"],
+            layers=tuple((archive[f"weights{i}"], archive[f"bias{i}"]) for i in range(header["layers"])),
+            vectors=archive["vectors"],
+            owners=archive["owners"],
+            policy=Policy(**header["policy"]),
+            examples=header["examples"],
+            report=Report(
+                **report
+                | {
+                    "categories": tuple(CategoryReport(**category) for category in report["categories"]),
+                    "candidates": tuple(CandidateReport(**candidate) for candidate in report["candidates"]),
+                }
+            ),
+            digest=header["digest"],
+        )
+        classifier._check()
+        return classifier
+
+    def _check(self) -> None:
+        """Raise ValueError unless the arrays fit together and hold numbers."""
+        widths = [self.space.dim, *(len(bias) for _, bias in self.layers)]
+        shapes = [weights.shape for weights, _ in self.layers]
+        fits = (
+            shapes == list(pairwise(widths))
+            and self.mean.shape == (self.space.dim,)
+            and self.vectors.shape == (len(self.owners), self.space.dim)
+            and np.array_equal(np.unique(self.owners), np.arange(len(self.categories)))
+            and (np.diff(self.owners) >= 0).all()
+            and (not self.layers or widths[-1] == len(self.categories))
+            and all(np.isfinite(array).all() for layer in self.layers for array in layer)
+            and np.isfinite(self.mean).all()
+            and np.isfinite(self.vectors).all()
+            and self.temperature > 0
+        )
+        if not fits:
+            raise ValueError("its arrays do not fit together")
+
+
+def digest_of(
+    data: TrainingSet, *, target_precision: float, targets: Mapping[Category, float], candidates: Sequence[str]
+) -> str:
+    """Hash everything that a training depends on, whatever the order of the labels."""
+    labels = sorted(zip(data.fingerprints, data.categories, strict=True))
+    settings = (SCHEMA, data.space.key, target_precision, sorted(targets.items()), sorted(candidates))
+    return blake2b(json.dumps([settings, labels]).encode("ascii"), digest_size=16).hexdigest()
