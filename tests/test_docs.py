@@ -1,0 +1,55 @@
+"""What is written for the owner is true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from sortd.commands.cli import app
+from sortd.config import load
+
+HERE = Path(__file__).parents[1]
+README = HERE / "README.md"
+
+
+def keys(table: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in table.items():
+        yield above + name.removesuffix("_")
+        if isinstance(value, dict):
+            yield from keys(value, f"{above}{name}.")
+
+
+def typed(program: str) -> set[str]:
+    """What the README has its reader type after `program`: in fenced blocks, or in a line's `code`."""
+    text = README.read_text("utf-8") if README.exists() else ""
+    fenced = re.findall(r"^```.*?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in fenced for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", text)
+    return {found[1] for line in lines if (found := re.match(rf"\s*(?:\$ )?{program} ([\w.][\w.-]*)", line))}
+
+
+def test_the_settings_file_holds_every_key_with_its_default() -> None:
+    defaults = load(None, environ={"HOME": "/home/me"}).model_dump()
+    written = load(HERE / "config.toml", environ={"HOME": "/home/me"}).model_dump()
+    assert written == defaults
+    assert set(keys(tomli.loads((HERE / "config.toml").read_text("utf-8")))) == set(keys(defaults))
+
+
+def test_the_settings_file_says_of_every_key_what_it_does() -> None:
+    lines = (HERE / "config.toml").read_text("utf-8").splitlines()
+    assert [line for line in lines if " = " in line and not re.search(r"  # \S", line)] == []
+
+
+def test_what_the_readme_has_its_reader_make_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([\w.]+):(?!=)", (HERE / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+    assert typed("make") <= targets
+    assert README.exists() == bool(typed("make"))
+
+
+def test_what_the_readme_has_its_reader_call_is_a_command() -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert typed("sortd") <= commands
+    assert README.exists() == bool(typed("sortd"))
