@@ -1,0 +1,299 @@
+"""Pictures and sound out of an open video file: exact frames, found by their time stamps, and 16 kHz sound.
+
+One pass lists the time stamps and decodes the sound; then only what leads from a key frame to a wanted frame is
+decoded. Where a film does not decode as its packets foretell, all of it is decoded instead: slower, the same pictures.
+"""
+
+from __future__ import annotations
+
+import io
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain, repeat
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from sortd.domain import Fault, Image, Needs, Sample, Waveform
+from sortd.errors import ExtractionError
+from sortd.extract.timeline import INDEXED_FORMATS, PLAIN_CODECS, Run, Surprise, Timeline, comes_next, evenly
+
+FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif"
+"""FFmpeg's readers of the containers sortd takes. Play lists and scripts are not among them: a text file called
+`.mp4` must not make the decoder open the files it names."""
+
+PIXEL_LIMIT = 67_108_864
+"""8192 x 8192: a file of a few kilobytes can claim a picture of any size."""
+
+SAMPLE_RATE = 16_000
+SOUND_SECONDS = 600
+"""What a film is about has been said by then, and ten hours of sound would fill 2.3 GB."""
+
+SKIPPABLE_CODECS = frozenset({"h264", "vp9"})
+"""Here a frame that calls itself unused is used by no other. In HEVC it may be, by a higher temporal layer."""
+
+
+_Shots = dict[int, tuple[Image, float]]
+"""Which frame of the film -> its picture, and when it is shown, in seconds."""
+
+
+def read(file: BinaryIO, needs: Needs, *, on_length: Callable[[float], None] = lambda _seconds: None) -> Sample:
+    """Read what `needs` asks for from `file`, which must be able to seek. Raises ExtractionError.
+
+    `on_length` is told the film's length in seconds as soon as the header gives it, and again when it was measured.
+    One frame is decoded even if none is wanted: a film that shows nothing is damaged.
+    """
+    try:
+        return _read(file, needs, on_length)
+    except MemoryError as error:
+        raise ExtractionError(Fault.TOO_LARGE, "it takes more memory than one video may") from error
+    except av.FFmpegError as error:
+        raise ExtractionError(Fault.DAMAGED, f"it cannot be decoded: {error}") from error
+    except OSError as error:
+        raise ExtractionError(Fault.UNREADABLE, f"it cannot be read: {error}") from error
+
+
+def _read(file: BinaryIO, needs: Needs, on_length: Callable[[float], None]) -> Sample:
+    lens = _Lens(needs.short_side)
+    with _open(file) as container:
+        film = _film(container)
+        track: Any = container.streams.best("audio") if needs.sound else None
+        ear = _Ear(track) if track and track.codec_context else None
+        on_length((container.duration or 0) / av.time_base)
+        timeline = _scan(container, film, ear)
+        on_length(timeline.seconds)
+        frames, following = evenly(needs, len(timeline.stamps))
+        shots = _shoot(film, timeline, {*frames, *following}, lens) if timeline.foreseeable else {}
+    if not shots:
+        frames, following, shots = _shoot_all(file, needs, len(timeline.stamps), lens)
+    (_, begin), kept = shots[0], frames[: needs.frames]
+    return Sample(
+        frames=tuple(shots[index][0] for index in kept),
+        following=tuple(shots[index][0] for index in following),
+        times=tuple(shots[index][1] - begin for index in kept),
+        sound=ear.heard if ear else None,
+        seconds=timeline.seconds,
+        width=lens.width,
+        height=lens.height,
+    )
+
+
+def _open(file: BinaryIO) -> InputContainer:
+    if not file.seek(0, io.SEEK_END):
+        raise ExtractionError(Fault.EMPTY, "the file is empty")
+    file.seek(0)
+    head = file.read(12)
+    file.seek(0)
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(PIXEL_LIMIT)}
+    try:
+        return av.open(file, "r", options=options, metadata_errors="replace")
+    except av.error.ArgumentError as error:
+        raise ExtractionError(Fault.NOT_A_VIDEO, "another kind of file under a video's name") from error
+    except av.error.InvalidDataError as error:
+        if head[4:8] in {b"ftyp", b"moov"} or head[:4] in {b"RIFF", b"OggS", b"\x1a\x45\xdf\xa3", b"FLV\x01"}:
+            raise ExtractionError(Fault.DAMAGED, "a video, but parts of it are missing or broken") from error
+        raise ExtractionError(Fault.NOT_A_VIDEO, "nothing in it is a video") from error
+
+
+def _film(container: InputContainer) -> VideoStream:
+    """Choose the film among the pictures: cover art is none."""
+    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not films:
+        raise ExtractionError(Fault.NO_VIDEO_STREAM, "it holds no moving pictures")
+    best = container.streams.best("video")
+    film = next((stream for stream in films if stream is best), films[0])
+    codec: Any = film.codec_context
+    if codec is None:
+        raise ExtractionError(Fault.UNSUPPORTED, "no decoder knows how its pictures are stored")
+    if codec.width * codec.height > PIXEL_LIMIT:
+        raise ExtractionError(Fault.TOO_LARGE, f"its pictures are {codec.width} x {codec.height} pixels")
+    codec.options = {"max_pixels": str(PIXEL_LIMIT)}  # the picture may still grow after the header
+    codec.thread_count = 1
+    return film
+
+
+class _Ear:
+    """Gathers the sound of a track, packet by packet; one that does not decode is left out."""
+
+    def __init__(self, track: AudioStream) -> None:
+        self.track = track
+        self._heard: list[Waveform] = []
+        self._missing = SAMPLE_RATE * SOUND_SECONDS
+        self._resampler = _resampler()
+
+    @property
+    def heard(self) -> Waveform | None:
+        """All that was heard so far; None: nothing."""
+        if not self._heard:
+            return None
+        sound = np.concatenate(self._heard)[: SAMPLE_RATE * SOUND_SECONDS]
+        return np.clip(np.nan_to_num(sound, copy=False), -1.0, 1.0)
+
+    def hear(self, packet: Packet[AudioStream] | None) -> None:
+        """Decode one packet; None, after the last, brings out what the decoder and the resampler hold back."""
+        with _going_on(av.FFmpegError, ValueError):
+            frames = self.track.codec_context.decode(packet) if self._missing > 0 else []
+            for frame in [*frames, None] if packet is None else frames:
+                self._keep(frame)
+
+    def _keep(self, frame: AudioFrame | None) -> None:
+        try:
+            sounds = self._resampler.resample(frame)
+        except ValueError:  # the track has changed its rate or its channels
+            self._resampler = _resampler()
+            sounds = self._resampler.resample(frame)
+        for sound in sounds:
+            self._heard.append(sound.to_ndarray().ravel().astype(np.float32, copy=False))
+            self._missing -= sound.samples
+
+
+def _resampler() -> AudioResampler:
+    return AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+
+
+def _scan(container: InputContainer, film: VideoStream, ear: _Ear | None) -> Timeline:
+    """Go through the whole file once, decoding the sound but not the film."""
+    plain = container.format.name.startswith(INDEXED_FORMATS) and film.codec_context.name in PLAIN_CODECS
+    stamps, ends, keys = array("q"), array("q"), array("q")
+    for packet in _packets(film, *([ear.track] if ear else [])):
+        if packet and packet.stream_index == film.index:
+            if not stamps and packet.has_sidedata("encryption_info"):
+                raise ExtractionError(Fault.UNSUPPORTED, "its pictures are encrypted")
+            if packet.is_keyframe:
+                keys.append(len(stamps))
+            stamps.append(packet.pts if packet.pts is not None else packet.dts or 0)
+            ends.append(stamps[-1] + (packet.duration or 0))
+            # What an edit list hides is decoded, but not shown.
+            plain = plain and packet.pts is not None and not packet.is_corrupt and not packet.is_discard
+        elif ear:
+            ear.hear(packet)
+    ticks = max(ends) - min(stamps) if stamps else 0
+    seconds = _seconds(film, ticks) or (container.duration or 0) / av.time_base
+    return Timeline(np.array(stamps, np.int64), np.array(keys, np.int64), seconds, plain)
+
+
+class _Lens:
+    """Makes pictures of decoded frames: turned as a player shows them, all as large as the first."""
+
+    def __init__(self, short_side: int | None) -> None:
+        self._short_side = short_side
+        self._size: tuple[int, int] | None = None
+        self.width = self.height = 0
+
+    def picture(self, frame: VideoFrame) -> Image:
+        """Scale, convert and turn one frame; a film may change its size half-way, its pictures do not."""
+        right_x, right_y, down_x, down_y = _display_matrix(frame)
+        lying = abs(right_y) > abs(right_x)
+        if self._size is None:
+            shrink = min(1.0, (self._short_side or frame.width) / min(frame.width, frame.height))
+            self._size = max(round(frame.width * shrink), 1), max(round(frame.height * shrink), 1)
+            self.width, self.height = (frame.height, frame.width) if lying else (frame.width, frame.height)
+        # Without scaling, bicubic gives the very pixels that OpenCV gives.
+        kernel = "BICUBIC" if self._size == (frame.width, frame.height) else "AREA"
+        image = frame.reformat(*self._size, format="rgb24", interpolation=kernel, threads=1).to_ndarray()
+        if lying:
+            image, right_x, down_y = image.swapaxes(0, 1), down_x, right_y
+        return np.ascontiguousarray(image[:: -1 if down_y < 0 else 1, :: -1 if right_x < 0 else 1])
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Tell where a player goes for a step to the right (x, y), and for a step down; the scale means nothing here."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 1, 0, 0, 1
+    right_x, right_y, _, down_x, down_y = np.frombuffer(matrix, np.int32)[:5].tolist()
+    return right_x, right_y, down_x, down_y
+
+
+def _shoot(film: VideoStream, timeline: Timeline, wanted: set[int], lens: _Lens) -> _Shots:
+    """Decode only what leads to the wanted frames; nothing at all where the film surprises."""
+    with _going_on(av.FFmpegError, Surprise):
+        return {
+            run.due[stamp]: (lens.picture(frame), _seconds(film, stamp))
+            for run in timeline.runs(wanted)
+            for stamp, frame in _run(film, timeline, run)
+        }
+    return {}
+
+
+def _run(film: VideoStream, timeline: Timeline, run: Run) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames that are due, each with its stamp. Raises Surprise."""
+    container: Any = film.container
+    container.seek(int(timeline.stamps[run.key]), stream=film)
+    packets = _packets(film)
+    first = next(packets)
+    foretold = timeline.onward(first.pts if first else None, run.key)
+    codec, missing, shown = film.codec_context, set(run.due), None
+    for packet, stamp in zip(chain([first], packets), chain(foretold, repeat(None)), strict=False):
+        if packet:
+            if packet.pts != stamp:
+                raise Surprise
+            codec.skip_frame = "NONREF" if codec.name in SKIPPABLE_CODECS and stamp not in run.due else "DEFAULT"
+        for frame in codec.decode(packet):
+            if shown is None and frame.pts is not None and frame.pts < foretold[0]:
+                continue  # it leans on what stands before the key frame, and was not decoded
+            if frame.is_corrupt or not comes_next(frame.pts, shown, start=foretold[0], key=frame.key_frame):
+                raise Surprise
+            shown = frame.pts
+            if shown in missing:
+                missing.remove(shown)
+                yield shown, frame
+        if not missing:
+            return
+    raise Surprise
+
+
+def _shoot_all(file: BinaryIO, needs: Needs, count: int, lens: _Lens) -> tuple[list[int], list[int], _Shots]:
+    """Decode the whole film; if it shows another number of frames than `count`, once more with the right one."""
+    for _ in range(2):
+        frames, following = evenly(needs, count)
+        wanted, shots, shown = {*frames, *following}, {}, 0
+        with _open(file) as container:
+            film = _film(container)
+            for packet in _packets(film):
+                with _going_on(av.FFmpegError):
+                    for frame in film.codec_context.decode(packet):
+                        if shown in wanted:
+                            shots[shown] = lens.picture(frame), _seconds(film, frame.pts, shown)
+                        shown += 1
+        if shown == count:
+            break
+        count = shown
+    if not shots.keys() >= wanted:
+        raise ExtractionError(Fault.DAMAGED, "none of its pictures decodes")
+    return frames, following, shots
+
+
+def _seconds(film: VideoStream, ticks: int | None, index: int = 0) -> float:
+    """Tell the time of a frame; one without a time stamp is timed by its number."""
+    return float(ticks * (film.time_base or 0) if ticks is not None else index / (film.average_rate or 25))
+
+
+def _packets(*streams: Stream) -> Iterator[Packet[Any] | None]:
+    """Yield the packets, and None at the end, or where the file breaks off: then the decoder brings out the rest."""
+    container: Any = streams[0].container
+    with _going_on(av.FFmpegError):
+        # Some files hold empty packets; to a decoder one would be the end.
+        yield from (packet for packet in container.demux(*streams) if packet.size)
+    yield None
+
+
+@contextmanager
+def _going_on(*errors: type[Exception]) -> Iterator[None]:
+    """Let what is broken in a file pass, but not that memory ran out."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except errors:
+        return
