@@ -38,18 +38,18 @@ CHANGED = 12  # gray levels
 # A row per group: name, size, weight | typical numbers, repeated over the group's cells | their spread, likewise.
 # The last two were measured on a hundred clips of general footage; the weights are a judgement.
 GENERAL_FOOTAGE = """
-palette 144 .6 | 2.31 .58 .52 .44 .34 .4 .66 .59 2.03 .71 .72 .55 .34 .39 .55 .56 1.66 .42 .61 .52 .36 .36 .35 .36 |
-    .49;
-tiny 93 .3 | 0 | 56.68;
+palette 144 .6 | 2.28 .58 .51 .43 .34 .39 .65 .58 2.03 .71 .72 .56 .34 .39 .56 .57 1.69 .43 .62 .52 .37 .36 .36 .37 |
+    .5;
+tiny 93 .3 | 0 | 56.77;
 edges 128 .5 | 1.06 .96 .94 .97 1.1 .98 .94 .95 | .14;
-grain 40 .25 | 1.42 .76 .79 1.27 1.39 .82 .49 .52 .34 .84 | .34;
-detail 20 .2 | 1.42 1.48 1.69 1.9 2.11 | .73;
+grain 40 .25 | 1.41 .76 .8 1.28 1.4 .83 .5 .52 .34 .85 | .33;
+detail 20 .2 | 1.43 1.49 1.7 1.92 2.14 | .71;
 flow 32 .15 | 1 .99 1.02 .99 1.01 .98 .99 .98 | .1;
-stir 16 .1 | -.52 | .65;
-pace 6 .15 | -2.86 -.88 .04 .02 .16 0 | .64 .75 .09 .03 .14 .06;
+stir 16 .1 | -.53 | .65;
+pace 6 .15 | -2.87 -.89 .04 .02 .16 0 | .64 .76 .09 .02 .14 .06;
 drift 16 .1 | 1.66 | 1.25;
-layout 17 .3 | .37 .42 .11 .19 .08 .14 .29 .41 .55 .73 .32 .18 4 .02 .01 .66 .68 | .31 .18 .18 .07 .07 .15 .22 .21 .2
-    .22 .26 .35 .87 .07 .01 .14 .11
+layout 17 .3 | .37 .43 .11 .19 .08 .14 .3 .42 .55 .74 .31 .18 4.03 .02 .01 .66 .68 | .31 .19 .17 .07 .08 .15 .23 .21
+    .21 .22 .25 .35 .83 .07 .01 .14 .11
 """
 
 
@@ -120,10 +120,13 @@ def _look(sample: Sample) -> Measured:
     pictures = [_fit(frame, size) for frame in sample.frames]
     grays = [_gray(picture) for picture in pictures]
     seen = [_picture(picture, gray) for picture, gray in zip(pictures, grays, strict=True)]
-    measured = {name: np.mean([one[name] for one in seen], axis=0) for name in seen[0]}
+    told = [0.01 + min(0.1, gray.std() / 255) for gray in grays]  # the first and the last are often all but black
+    measured = {name: np.average([one[name] for one in seen], axis=0, weights=told) for name in seen[0]}
     steps = [_step(gray, _gray(_fit(frame, size))) for gray, frame in zip(grays, sample.following, strict=False)]
     if steps:
-        measured |= {name: np.mean([one[name] for one in steps], axis=0) for name in steps[0]}
+        measured |= {
+            name: np.average([one[name] for one in steps], axis=0, weights=told[: len(steps)]) for name in steps[0]
+        }
         measured["flow"] = evenly(measured["flow"], floor=0.02)
     kept = [1.0]
     if len(seen) > 1:
@@ -264,6 +267,6 @@ def _palette() -> Array:
     level = (np.arange(32, dtype=np.float32) * 8 + 4) / 255
     colours = np.stack(np.meshgrid(level, level, level, indexing="ij"), axis=-1).reshape(1, -1, 3)
     apart = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)[0][:, None] - named
-    distance = (apart**2 * (0.5, 1, 1)).sum(axis=-1)
+    distance = apart**2 @ np.array((0.5, 1, 1), np.float32)
     shares = np.exp((distance.min(axis=1, keepdims=True) - distance) / (2 * 10**2))
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)

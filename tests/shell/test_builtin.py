@@ -237,6 +237,13 @@ def test_clips_that_differ_in_motion_alone_are_told_apart(steps: tuple[tuple[flo
     assert (learned.predict(later) == np.repeat((0, 1), len(EXAM))).mean() >= 0.9
 
 
+def test_a_clip_that_begins_and_ends_in_black_is_still_itself() -> None:
+    clip = FAMILIES[1].clip(0)
+    black = np.zeros_like(clip.frames[0])
+    faded = replace(clip, frames=(black, *clip.frames[1:4], black), following=(black, *clip.following[1:4], black))
+    assert cosine(seen(clip), seen(faded)) > 0.75
+
+
 def test_an_unknown_half_is_refused() -> None:
     (part,) = space(["smell"], frames=5).parts
     with pytest.raises(KeyError):
