@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sortd.domain import Category, Matrix, Policy, Vector
+from sortd.judgement.calibrate import (
+    BoolVector,
+    Evidence,
+    Numbers,
+    category_reports,
+    distance_limit,
+    policy_for,
+    precision_bound,
+    softmax,
+    temperature_for,
+    threshold_for,
+    tightened,
+)
+
+RIGHT, WRONG = True, False
+
+
+def outcomes(*pairs: tuple[float, bool]) -> tuple[Vector, BoolVector]:
+    confidence, correct = zip(*pairs, strict=True) if pairs else ((), ())
+    return np.array(confidence, np.float32), np.array(correct, np.bool_)
+
+
+def faultless(number: int, *, lowest: float = 0.5) -> list[tuple[float, bool]]:
+    return [(lowest + (0.99 - lowest) * i / number, RIGHT) for i in range(number)]
+
+
+def test_moves_begin_at_nineteen_faultless_labels_for_95_percent() -> None:
+    assert threshold_for(*outcomes(*faultless(18)), 0.95) is None
+    assert threshold_for(*outcomes(*faultless(19)), 0.95) == pytest.approx(0.5)
+
+
+def test_where_nothing_was_mistaken_a_slightly_less_sure_video_may_move_too() -> None:
+    all_very_sure = outcomes(*faultless(40, lowest=0.96))
+    threshold = threshold_for(*all_very_sure, 0.95)
+    assert threshold is not None
+    assert 0.8 < threshold < 0.85
+
+
+def test_a_stricter_promise_needs_more_evidence() -> None:
+    assert threshold_for(*outcomes(*faultless(98)), 0.99) is None
+    assert threshold_for(*outcomes(*faultless(99)), 0.99) == pytest.approx(0.5)
+
+
+def test_a_hundred_right_ones_afford_three_mistakes_below_them_and_no_more() -> None:
+    mistakes = [(0.3 + 0.01 * i, WRONG) for i in range(10)]
+    threshold = threshold_for(*outcomes(*faultless(100), *mistakes), 0.95)
+    assert threshold is not None
+    assert 0.36 < threshold < 0.37
+
+
+def test_standing_just_above_a_mistake_counts_as_one() -> None:
+    nineteen_above_a_mistake = outcomes(*faultless(19), (0.4, WRONG))
+    assert threshold_for(*nineteen_above_a_mistake, 0.95) is None
+
+
+def test_equal_confidences_stand_and_fall_together() -> None:
+    tied = outcomes(*[(0.9, RIGHT)] * 30, *[(0.9, WRONG)] * 10)
+    assert threshold_for(*tied, 0.95) is None
+
+
+def test_no_evidence_is_no_threshold() -> None:
+    assert threshold_for(*outcomes(), 0.95) is None
+    assert threshold_for(*outcomes(*[(0.9, WRONG)] * 50), 0.95) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), max_size=80), st.sampled_from([0.8, 0.9, 0.95]))
+def test_what_the_threshold_lets_through_keeps_the_target(pairs: list[tuple[float, bool]], target: float) -> None:
+    confidence, correct = outcomes(*pairs)
+    threshold = threshold_for(confidence, correct, target)
+    if threshold is not None:
+        through = correct[confidence >= threshold]
+        assert ((~through).sum() + 1) / (len(through) + 1) <= 1 - target + 1e-6
+
+
+@pytest.mark.parametrize("labels", [50, 150, 600])
+def test_over_many_libraries_the_promise_is_kept(labels: int) -> None:
+    # Each video is right with the probability it is given; half of them are hard. Shares are over all libraries, for
+    # the promise is one of expectation.
+    random = np.random.default_rng(0)
+    risks = []
+    for _ in range(300):
+        confidence = random.beta(4, 1, labels).astype(np.float32)
+        threshold = threshold_for(confidence, random.random(labels) < confidence, 0.95)
+        if threshold is None:
+            risks.append(0.0)
+            continue
+        fresh = random.beta(4, 1, 2000)
+        moved = fresh[fresh >= threshold]
+        risks.append(float(np.mean(1 - moved)) if len(moved) else 0.0)
+    assert np.mean(risks) <= 0.05
+
+
+def test_one_mistake_of_its_own_does_not_tighten_a_category() -> None:
+    assert tightened(0.5, *outcomes(*faultless(9), (0.7, WRONG)), target_precision=0.95) == 0.5
+
+
+def test_two_mistakes_in_ten_tighten_it_above_the_second() -> None:
+    threshold = tightened(0.3, *outcomes(*faultless(8), (0.4, WRONG), (0.35, WRONG)), target_precision=0.95)
+    assert threshold == pytest.approx(0.4)
+
+
+def test_a_category_that_is_mostly_wrong_gets_no_moves() -> None:
+    wrongs = [(0.9 + 0.01 * i, WRONG) for i in range(9)]
+    assert tightened(0.95, *outcomes(*wrongs[::-1], (0.99, WRONG)), target_precision=0.95) == pytest.approx(0.99)
+    tied = [(0.99, WRONG)] * 5
+    assert tightened(0.95, *outcomes(*tied), target_precision=0.95) is None
+
+
+def test_a_category_nobody_was_taken_for_keeps_the_common_threshold() -> None:
+    assert tightened(0.5, *outcomes(), target_precision=0.95) == 0.5
+
+
+def test_temperature_cools_what_was_too_sure_and_warms_what_was_too_shy() -> None:
+    random = np.random.default_rng(1)
+    honest = (random.normal(size=(2000, 4)) * 2).astype(np.float32)
+    truth = np.array([random.choice(4, p=p / p.sum()) for p in softmax(honest, 1.0).astype(np.float64)])
+    assert temperature_for(honest, truth) == pytest.approx(1, abs=0.15)
+    assert temperature_for(honest * 5, truth) == pytest.approx(5, abs=0.75)
+    assert temperature_for(honest / 5, truth) == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_few_faultless_examples_do_not_make_certainty() -> None:
+    scores = np.eye(4, dtype=np.float32)[np.arange(20) % 4] * 10
+    confidence = softmax(scores, temperature_for(scores, np.arange(20) % 4)).max()
+    assert 0.9 < confidence < 0.995
+
+
+def test_fifteen_of_fifteen_right_proves_82_percent() -> None:
+    assert precision_bound(15, 0) == pytest.approx(0.819, abs=0.001)
+    assert precision_bound(59, 0) == pytest.approx(0.95, abs=0.001)
+    assert precision_bound(0, 0) == 0
+    assert precision_bound(3, 3) == 0
+
+
+def families(number: int, *, own: float, foreign: float) -> tuple[Matrix, Numbers]:
+    """Distances of `number` examples of each of two categories to the nearest example of either."""
+    truth = np.repeat([0, 1], number)
+    spread = np.linspace(0.8, 1.2, number)
+    distances = np.where(truth[:, None] == np.array([0, 1]), own, foreign) * np.tile(spread, 2)[:, None]
+    return distances.astype(np.float32), truth
+
+
+def test_between_plainly_different_categories_the_limit_stands_in_the_middle_of_the_gap() -> None:
+    limit = distance_limit(*families(10, own=0.1, foreign=1.0))
+    assert 0.4 < limit < 0.5
+
+
+def test_where_categories_overlap_the_limit_lets_nearly_all_of_their_own_in() -> None:
+    distances, truth = families(50, own=0.4, foreign=0.4)
+    assert np.mean(distances[np.arange(100), truth] <= distance_limit(distances, truth)) == pytest.approx(
+        0.95, abs=0.02
+    )
+
+
+CATS, DOGS = Category("cats"), Category("dogs")
+
+
+def evidence(
+    *, labels: tuple[int, int] = (20, 20), distinct: tuple[int, int] | None = None, confused: int = 0
+) -> Evidence:
+    """Twenty of each, well apart; the first `confused` cats are surely taken for dogs."""
+    truth = np.repeat([0, 1], labels)
+    sure = np.linspace(0.9, 0.99, len(truth))
+    own = np.where(np.arange(len(truth)) < confused, 1 - sure, sure)
+    probabilities = np.where(truth[:, None] == np.array([0, 1]), own[:, None], 1 - own[:, None]).astype(np.float32)
+    distances = np.where(truth[:, None] == np.array([0, 1]), 0.1, 0.9).astype(np.float32)
+    distances[:confused] = [0.9, 0.1]
+    return Evidence((CATS, DOGS), np.array(labels), np.array(distinct or labels), truth, probabilities, distances)
+
+
+def policy(known: Evidence, *, targets: dict[Category, float] | None = None) -> Policy:
+    return policy_for(known, target_precision=0.95, targets=targets or {}, min_examples=4)
+
+
+def test_two_clear_categories_may_move() -> None:
+    clear = evidence()
+    limits = policy(clear)
+    assert set(limits.min_confidence) == {CATS, DOGS}
+    assert clear.moved(limits).all()
+    assert limits.max_distance == pytest.approx(0.5)
+    assert limits.min_margin == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_category_may_ask_for_more_than_the_rest() -> None:
+    limits = policy(evidence(), targets={CATS: 0.99})
+    assert set(limits.min_confidence) == {DOGS}
+
+
+def test_a_category_that_draws_others_in_is_tightened_while_the_other_keeps_its_limit() -> None:
+    mixed = evidence(labels=(200, 6), confused=4)
+    limits = policy(mixed)
+    assert limits.min_confidence[DOGS] > limits.min_confidence[CATS]
+    moved = mixed.moved(limits)
+    assert moved[mixed.predicted == 0].all()
+    assert (moved & ~mixed.correct).sum() == 1
+
+
+def test_the_report_tells_the_owner_why_a_category_waits() -> None:
+    few = evidence(labels=(40, 2))
+    cats, dogs = category_reports(few, policy(few))
+    assert (cats.why, cats.moved, cats.wrong) == ("", 40, 0)
+    assert dogs.min_confidence is None
+    assert dogs.why == "it has 2 examples; automatic moves begin at 4"
+    copies = evidence(labels=(40, 9), distinct=(40, 1))
+    assert "copies of 1 video" in category_reports(copies, policy(copies))[1].why
+    small = evidence(labels=(6, 6))
+    assert "only 12 known videos" in category_reports(small, policy(small))[0].why
