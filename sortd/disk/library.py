@@ -23,7 +23,8 @@ from sortd.judgement.categories import Folder
 
 ROOT = PurePath()
 
-_UNREADABLE = "unreadable-"
+UNREADABLE = "unreadable-"
+"""So begins the fingerprint of a file that could not be read: it says nothing of the content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,14 @@ class Library:
         if status is None:
             return None
         identity = identity_of(status)
-        if known and known.identity == identity and not known.fingerprint.startswith(_UNREADABLE):
+        if known and known.identity == identity and not known.fingerprint.startswith(UNREADABLE):
             return Sighting(path, known.fingerprint, identity)
         try:
             content = fingerprint(self._at(path), identity=identity)
         except OSError as problem:
             if problem.errno in ABSENT:
                 return None
-            content = Fingerprint(f"{_UNREADABLE}{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}")
+            content = Fingerprint(f"{UNREADABLE}{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}")
         if content is None:
             return known if known and known.path == path else None
         return Sighting(path, content, identity)

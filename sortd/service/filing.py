@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
-from sortd.disk.move import FileMover, NameTaken, Whereabouts, plan_move, whereabouts
+from sortd.disk.move import FileMover, NameTaken, Standing, plan_move
 from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting
 from sortd.errors import MoveRefused
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
-from sortd.store.journal import Entry
+from sortd.store.journal import Entry, Step
 from sortd.store.memory import Memory
 
 RACES = 5
@@ -60,16 +59,16 @@ class Filer:
     def recover(self) -> None:
         """Close every intent that a kill or an error left open, before anything is looked at."""
         for entry in self._memory.journal.open_intents():
-            here = [whereabouts(self._library.root, step, since=entry.at) for step in entry.steps]
-            if here[0] is Whereabouts.TARGET:
-                self._finish_companions(entry, here)
+            standing = self._stands(entry, entry.steps[0])
+            if standing is Standing.MOVED:
+                self._send_after(entry)
                 self._complete(entry, _resting(entry))
-            elif here[0] is Whereabouts.PUT_BACK:
-                # It was moved, and the owner put it back before we could note it: a withdrawal.
+            elif standing is Standing.PUT_BACK:
+                # It was moved, and the owner put it back before that could be noted: a withdrawal.
                 self._complete(entry, None)
             else:
                 with self._memory.transaction():
-                    self._memory.journal.abandon(entry.number, f"found {here[0]} when taken up again")
+                    self._memory.journal.abandon(entry.number, f"found {standing} when taken up again")
 
     def _carry(
         self,
@@ -88,7 +87,7 @@ class Filer:
             raise MoveRefused("it changed or went after it was judged")
         for race in range(RACES):
             companions = self._library.companions(sighting.path) if self._companions else ()
-            plan = plan_move(sighting.path, companions, folder, taken=self._names_in(folder))
+            plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder))
             identities = {sighting.path: sighting.identity} | {path: self._identity(path) for path in companions}
             with self._memory.transaction():
                 number = self._memory.journal.intend(
@@ -151,19 +150,17 @@ class Filer:
             raise MoveRefused(f"{target} is not in {entry.category} any more")
         return next((sighting for sighting in home if sighting.path == target), home[0])
 
-    def _finish_companions(self, entry: Entry, here: list[Whereabouts]) -> None:
-        """The video was moved; companions that were not follow it, unless the owner did something with them."""
-        steps = zip(entry.steps, here, strict=True)
-        rest = [step for step, where in steps if where is Whereabouts.SOURCE]
-        if rest:
-            plan = MovePlan(tuple((step.source, step.target) for step in rest))
-            self._mover.move(plan, expected={step.source: step.identity for step in rest})
-
-    def _names_in(self, folder: PurePath) -> frozenset[str]:
+    def _send_after(self, entry: Entry) -> None:
+        """The video was moved; companions that were not yet follow it, unless something stands in their way now."""
+        rest = [step for step in entry.steps[1:] if self._stands(entry, step) is Standing.NOT_MOVED]
+        plan = MovePlan(tuple((step.source, step.target) for step in rest))
         try:
-            return frozenset(os.listdir(self._library.root / folder))  # noqa: PTH208 - names are wanted, not paths
-        except OSError as error:
-            raise MoveRefused(f"{folder}: {error.strerror}") from error
+            self._mover.move(plan, expected={step.source: step.identity for step in rest})
+        except MoveRefused as refused:
+            self._tell("companions_stayed", path=entry.steps[0].target, why=str(refused))
+
+    def _stands(self, entry: Entry, step: Step) -> Standing:
+        return self._mover.recover(step.source, step.target, identity=step.identity, intended_at=entry.at)
 
     def _identity(self, path: PurePath) -> Identity:
         identity = self._library.stat(path)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
-from sortd.disk.library import Library, is_unreadable
+from sortd.disk.library import UNREADABLE, Library
 from sortd.domain import Category, Fingerprint, Identity, Placer, Sighting, Standing
 from sortd.errors import LibraryUnavailable
 from sortd.judgement import categories
@@ -240,4 +240,4 @@ class Looker:
 
 
 def _changed(known: Sighting, identity: Identity | None) -> bool:
-    return known.identity != identity or is_unreadable(known.fingerprint)
+    return known.identity != identity or known.fingerprint.startswith(UNREADABLE)

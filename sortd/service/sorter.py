@@ -9,7 +9,7 @@ from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.domain import Decision, Fault, Fingerprint, Leave, MoveTo, Reason
-from sortd.errors import LibraryUnavailable, MoveRefused
+from sortd.errors import SortdError
 from sortd.judgement.pace import Pace
 from sortd.messages import (
     Asked,
@@ -288,7 +288,7 @@ class Sorter:
             return None
         try:
             self.filer.file(sighting, move)
-        except (MoveRefused, LibraryUnavailable) as refused:
+        except SortdError as refused:
             self.looker.touch(sighting.path)
             return Leave(Reason.MOVE_REFUSED, move.category), str(refused)
         return None

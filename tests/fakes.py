@@ -1,0 +1,49 @@
+"""Stands in for pretrained networks and for clocks; everything else in the tests is real."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from sortd.domain import Feature, FeatureSpace, Vector
+
+
+class Clock:
+    """The time of day, in seconds, moved by hand."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeExtractor:
+    """Sees in a "video" of the content b"cats 7" a video like all others whose first word is cats.
+
+    A second word of the content that names another family ("cats or dogs 7") makes it half of each; the word "silent"
+    means no sound.
+    """
+
+    def __init__(self, space: FeatureSpace, *, noise: float = 0.5) -> None:
+        self._space = space
+        self._noise = noise
+
+    def extract(self, content: bytes) -> tuple[Feature, ...]:
+        return tuple(self._feature(part.extractor, part.version, part.dim, content) for part in self._space.parts)
+
+    def _feature(self, extractor: str, version: str, dim: int, content: bytes) -> Feature:
+        words = content.split()
+        if extractor == "speech" and b"silent" in words:
+            return Feature(extractor, version, None)
+        families = words[:3:2] if words[1:2] == [b"or"] else words[:1]
+        centre = sum(_direction(extractor.encode() + family, dim) for family in families)
+        vector = centre / np.linalg.norm(centre) + self._noise * _direction(extractor.encode() + content, dim)
+        return Feature(extractor, version, (vector / np.linalg.norm(vector)).astype(np.float32))
+
+
+def _direction(seed: bytes, dim: int) -> Vector:
+    generator = np.random.default_rng(int.from_bytes(hashlib.blake2b(seed, digest_size=8).digest(), "big"))
+    direction = generator.standard_normal(dim).astype(np.float32)
+    return direction / np.linalg.norm(direction)

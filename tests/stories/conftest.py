@@ -1,0 +1,157 @@
+"""The sorter with a real index, real files and real training; only the networks and the clocks are not real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sortd.config import Config
+from sortd.disk.guard import Guard
+from sortd.domain import Fault
+from sortd.messages import Extract, Extracted, ExtractionFailed, Message, Order, RescanDue, Tick, Train
+from sortd.service.children import TrainingSettings
+from sortd.service.opening import feature_space, library_at
+from sortd.service.sorter import Sorter
+from sortd.service.training import training
+from sortd.store.memory import Memory
+from tests.fakes import Clock, FakeExtractor
+from tests.folders import Tree, make, read
+
+
+class Household:
+    """A library and the sortd that serves it; the tests play the owner."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.root = folder / "videos"
+        self.root.mkdir()
+        tables = {"library": {"root": self.root}, "state": {"dir": folder / "state"}} | settings
+        self.config = Config.model_validate(tables, strict=False)
+        self.log: list[dict[str, Any]] = []
+        self.clock = Clock()
+        self.monotonic = 0.0
+        self.extracted: list[bytes] = []
+        self.broken: dict[bytes, Fault] = {}
+        self._stack = ExitStack()
+        self.start()
+
+    # sortd
+
+    def start(self, *, observe: bool = False) -> None:
+        self.guard = self._stack.enter_context(Guard.open(self.root, state=self.config.state.dir))
+        self.memory = Memory.open(self.guard.state, feature_space(self.config))
+        self._stack.callback(self.memory.database.close)
+        self.sorter = Sorter(
+            self.memory,
+            library_at(self.root, self.config),
+            self.guard,
+            config=self.config,
+            observe=observe,
+            write=lambda event, **facts: self.log.append({"event": event, **facts}),
+            wall=self.clock,
+        )
+        self.sorter.start()
+
+    def kill(self) -> None:
+        """Let go of everything in the state it is in."""
+        self._stack.close()
+
+    def restart(self, *, observe: bool = False) -> None:
+        self.kill()
+        self.start(observe=observe)
+        self.settle()
+
+    def settle(self, *, seconds: float = 200.0) -> None:
+        """Let sortd notice and do all it wants to."""
+        self.tell(RescanDue("a test"))
+        end = self.monotonic + seconds
+        while self.monotonic < end:
+            self.monotonic += 1.0
+            self.clock.now += 1.0
+            self.tell(Tick())
+
+    def tell(self, message: Message) -> None:
+        for order in self.sorter.handle(message, self.monotonic):
+            self.carry_out(order)
+
+    def carry_out(self, order: Order) -> None:
+        match order:
+            case Extract(jobs):
+                for job in jobs:
+                    self.tell(self.extract(job))
+            case Train(lesson):
+                settings = self.config.train, self.config.move.target_precision
+                child = training(
+                    TrainingSettings(self.guard.state, self.memory.space, settings[1], settings[0].candidates)
+                )
+                for answer in child(lesson):
+                    self.tell(answer)
+
+    def extract(self, job: Any) -> Message:
+        content = (self.root / job.path).read_bytes()
+        self.extracted.append(content)
+        if content in self.broken:
+            return ExtractionFailed(job, self.broken[content], "broken for the test")
+        return Extracted(job, FakeExtractor(self.memory.space).extract(content), 0.1)
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        answer = dict(self.sorter.answer(request))
+        self.settle()
+        return answer
+
+    # the owner
+
+    def files(self, tree: Tree) -> None:
+        """Put these files there and let sortd notice."""
+        make(self.root, tree)
+        self.settle()
+
+    def move(self, source: str, target: str) -> None:
+        (self.root / target).parent.mkdir(exist_ok=True, parents=True)
+        (self.root / source).rename(self.root / target)
+        self.settle()
+
+    @property
+    def tree(self) -> Tree:
+        return read(self.root)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [line for line in self.log if line["event"] == name]
+
+    def reasons(self, path: str) -> list[str]:
+        return [str(line["reason"]) for line in self.events("left") if str(line["path"]) == path]
+
+    def home_of(self, path: str) -> tuple[str | None, str | None]:
+        sighting = self.memory.index.known(Path(path))
+        assert sighting is not None
+        record = self.memory.index.record(sighting.fingerprint)
+        return record.home, record.placed_by
+
+
+FAMILIES = ("cats", "dogs", "sea", "city")
+
+
+def taught(number: int = 10, families: tuple[str, ...] = FAMILIES) -> Tree:
+    """Folders with so many videos of each family."""
+    return {family: {f"{n}.mp4": f"{family} {n}".encode() for n in range(number)} for family in families}
+
+
+@pytest.fixture
+def household(tmp_path: Path) -> Iterator[Callable[..., Household]]:
+    made: list[Household] = []
+
+    def make_one(tree: Tree | None = None, **settings: Any) -> Household:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        one = Household(folder, **settings)
+        made.append(one)
+        if tree:
+            one.files(tree)
+        return one
+
+    yield make_one
+    for one in made:
+        one.kill()

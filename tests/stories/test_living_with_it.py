@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from sortd.domain import Fault
+from tests.stories.conftest import taught
+
+
+def test_ten_of_each_taught_and_the_next_is_filed(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    assert "new.mp4" in home.tree["cats"]
+    (moved,) = home.events("moved")
+    assert (str(moved["path"]), str(moved["to"]), moved["category"]) == ("new.mp4", "cats/new.mp4", "cats")
+    assert moved["confidence"] > 0.8
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+
+
+def test_nothing_moves_before_anything_was_learned(household):
+    home = household({"new.mp4": b"cats 100"})
+    assert home.tree == {"new.mp4": b"cats 100"}
+    assert home.reasons("new.mp4") == ["no_classifier"]
+
+
+def test_what_looks_like_nothing_known_is_left_with_its_reason(household):
+    home = household(taught())
+    home.files({"odd.mp4": b"weddings 1", "both.mp4": b"cats or dogs 1"})
+    assert {"odd.mp4", "both.mp4"} <= home.tree.keys()
+    assert home.reasons("odd.mp4")
+    assert home.reasons("both.mp4")
+
+
+def test_taken_out_it_is_never_put_back_not_even_after_a_restart_and_a_retrain(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    home.move("cats/new.mp4", "new.mp4")
+    assert home.events("withdrawn")[-1]["category"] == "cats"
+    home.restart()
+    home.files({"cats": {f"more{n}.mp4": f"cats {200 + n}".encode() for n in range(6)}})
+    assert len(home.events("trained")) == 2
+    assert home.tree["new.mp4"] == b"cats 100"
+    assert home.reasons("new.mp4") == ["vetoed"]
+
+
+def test_the_owner_who_files_it_there_after_all_lifts_the_veto(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    home.move("cats/new.mp4", "new.mp4")
+    home.move("new.mp4", "cats/new.mp4")
+    assert home.home_of("cats/new.mp4") == ("cats", "owner")
+    home.kill()
+    home.start()
+    sighting = home.memory.index.known(home.root.joinpath("cats/new.mp4").relative_to(home.root))
+    assert home.memory.index.record(sighting.fingerprint).vetoes == frozenset()
+
+
+def test_moves_made_while_sortd_was_off_count(household):
+    home = household(taught() | {"a.mp4": b"weddings 1", "b.mp4": b"weddings 2"})
+    home.kill()
+    shutil.move(home.root / "a.mp4", home.root / "sea" / "a.mp4")
+    shutil.copy(home.root / "b.mp4", home.root / "sea" / "copied.mp4")
+    (home.root / "b.mp4").unlink()
+    home.start()
+    home.settle()
+    assert home.home_of("sea/a.mp4") == ("sea", "owner")
+    assert home.home_of("sea/copied.mp4") == ("sea", "owner")
+
+
+def test_a_placement_moved_on_is_a_correction_of_that_category(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    home.move("cats/new.mp4", "dogs/new.mp4")
+    (corrected,) = home.events("corrected")
+    assert (corrected["was"], corrected["category"]) == ("cats", "dogs")
+    assert home.home_of("dogs/new.mp4") == ("dogs", "owner")
+    assert home.memory.categories.live("cats")[:2] == (0, 1)
+
+
+def test_its_subtitles_came_along(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100", "new.en.srt": b"miaow", "new.nfo": b"a cat", "newer.txt": b"not its own"})
+    assert {"new.mp4", "new.en.srt", "new.nfo"} <= home.tree["cats"].keys()
+    assert home.tree["newer.txt"] == b"not its own"
+
+
+def test_a_taken_name_gets_a_number_and_nothing_is_overwritten(household):
+    home = household(taught())
+    home.files({"3.mp4": b"cats 100", "3.srt": b"miaow"})
+    assert home.tree["cats"]["3.mp4"] == b"cats 3"
+    assert home.tree["cats"]["3 (2).mp4"] == b"cats 100"
+    assert home.tree["cats"]["3 (2).srt"] == b"miaow"
+
+
+def test_a_second_copy_is_left_as_already_filed(household):
+    home = household(taught())
+    home.files({"again.mp4": b"cats 3"})
+    assert home.tree["again.mp4"] == b"cats 3"
+    assert home.reasons("again.mp4") == ["already_filed"]
+    assert home.home_of("cats/3.mp4") == ("cats", "owner")
+
+
+def test_a_deleted_video_dropped_again_is_a_new_one(household):
+    home = household(taught())
+    (home.root / "cats" / "3.mp4").unlink()
+    home.settle()
+    home.files({"back.mp4": b"cats 3"})
+    assert "back.mp4" in home.tree["cats"]
+    assert not home.events("withdrawn")
+
+
+def test_a_renamed_folder_teaches_nothing_new(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    facts = len(home.events("labelled")), len(home.events("extracted")), len(home.events("trained"))
+    (home.root / "cats").rename(home.root / "kittens")
+    home.settle()
+    assert [(line["was"], line["category"]) for line in home.events("renamed")] == [("cats", "kittens")]
+    assert (len(home.events("labelled")), len(home.events("extracted")), len(home.events("trained"))) == facts
+    home.files({"next.mp4": b"cats 101"})
+    assert "next.mp4" in home.tree["kittens"]
+
+
+def test_a_folder_that_is_gone_gets_nothing_and_is_not_made_again(household):
+    home = household(taught())
+    shutil.rmtree(home.root / "cats")
+    home.settle()
+    home.files({"new.mp4": b"cats 100"})
+    assert "cats" not in home.tree
+    assert home.tree["new.mp4"] == b"cats 100"
+
+
+def test_after_ten_moves_a_category_waits_for_the_owner(household):
+    home = household(taught())
+    home.files({f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(14)})
+    assert len(home.events("moved")) == 10
+    waiting = [path for path in home.tree if path.startswith("new")]
+    assert all(home.reasons(path) == ["on_probation"] for path in waiting)
+    assert home.ask(do="confirm", category="cats")["confirmed"]
+    assert len(home.events("moved")) == 14
+    assert len(home.events("confirmed")) == 10
+
+
+def test_a_day_without_a_correction_ends_the_wait(household):
+    home = household(taught())
+    home.files({f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(14)})
+    home.clock.now += 86_400
+    home.settle()
+    assert len(home.events("moved")) == 14
+
+
+def test_own_moves_teach_nothing_however_often_it_trains(household):
+    home = household(taught())
+    home.files({f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(10)})
+    home.restart()
+    home.sorter.learner.ask("again")
+    home.settle()
+    assert [line["labels"] for line in home.events("trained")] == [40]
+
+
+def test_undo_puts_it_back_for_good(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
+    answer = home.ask(do="undo", count=1)
+    assert [step["to"] for step in answer["done"]] == ["new.mp4"]
+    assert home.tree["new.mp4"] == b"cats 100"
+    assert home.tree["new.srt"] == b"miaow"
+    assert home.reasons("new.mp4")[-1] == "vetoed"
+    home.ask(do="forget", what="vetoes", path="new.mp4")
+    assert "new.mp4" in home.tree["cats"]
+
+
+def test_paused_it_neither_moves_nor_extracts_but_still_learns_of_labels(household):
+    home = household(taught())
+    home.ask(do="pause")
+    home.restart()
+    home.files({"new.mp4": b"cats 100"})
+    home.move("cats/3.mp4", "dogs/3.mp4")
+    assert home.tree["new.mp4"] == b"cats 100"
+    assert b"cats 100" not in home.extracted
+    assert home.events("corrected")
+    home.ask(do="resume")
+    assert "new.mp4" in home.tree["cats"]
+
+
+def test_observing_it_says_what_it_would_do(household):
+    home = household(taught())
+    home.restart(observe=True)
+    home.files({"new.mp4": b"cats 100"})
+    assert home.tree["new.mp4"] == b"cats 100"
+    assert home.reasons("new.mp4") == ["observe_mode"]
+
+
+def test_hands_off_what_is_marked(household):
+    home = household(taught())
+    home.files({"a.mp4": b"cats 100", "a.mp4.nosort": b"", "dogs": {".nosort": b""}, "b.mp4": b"dogs 100"})
+    home.files({"sea": {".sortd.toml": b"automatic = false"}, "c.mp4": b"sea 100"})
+    assert {"a.mp4", "b.mp4", "c.mp4"} <= home.tree.keys()
+    assert [home.reasons(path)[-1] for path in ("a.mp4", "b.mp4", "c.mp4")] == ["hands_off"] * 3
+
+
+def test_a_broken_video_is_set_aside_once_and_tried_again_when_asked(household):
+    home = household()
+    home.broken[b"cats 100"] = Fault.DAMAGED
+    home.files({"new.mp4": b"cats 100"})
+    home.restart()
+    (aside,) = home.events("set_aside")
+    assert (str(aside["path"]), aside["reason"]) == ("new.mp4", "damaged")
+    assert home.extracted == [b"cats 100"]
+    home.broken.clear()
+    assert home.ask(do="retry") == {"retried": 1}
+    assert home.events("extracted")
+
+
+def test_a_crash_is_tried_three_times_in_all(household):
+    home = household()
+    home.broken[b"cats 100"] = Fault.DECODER_CRASHED
+    home.files({"new.mp4": b"cats 100"})
+    assert home.extracted == [b"cats 100"] * 3
+    assert len(home.events("set_aside")) == 1
+
+
+def test_a_video_that_changed_is_tried_again(household):
+    home = household()
+    home.broken[b"half of it"] = Fault.DAMAGED
+    home.files({"new.mp4": b"half of it"})
+    home.files({"new.mp4": b"cats 100"})
+    assert home.extracted == [b"half of it", b"cats 100"]
+
+
+def test_nothing_is_extracted_twice_whatever_it_is_called_and_wherever_it_goes(household):
+    home = household({"new.mp4": b"cats 100"})
+    home.move("new.mp4", "renamed.mkv")
+    home.move("renamed.mkv", "cats/2024/x.mov")
+    home.restart()
+    assert home.extracted == [b"cats 100"]
+
+
+def test_forgotten_labels_teach_nothing_but_stay_where_they_are(household):
+    home = household(taught())
+    before = home.tree
+    assert home.ask(do="forget", what="labels", category="city") == {"forgotten": 10}
+    home.sorter.learner.ask("again")
+    home.settle()
+    assert home.tree == before
+    assert home.events("trained")[-1]["labels"] == 30
+
+
+@pytest.mark.parametrize("role", ["other", "ignore", "unsorted"])
+def test_a_folder_may_be_no_category(household, role):
+    home = household(taught() | {"stuff": {".sortd.toml": f'role = "{role}"'.encode(), "x.mp4": b"stuff 1"}})
+    assert home.events("trained")[-1]["labels"] == 40
+    assert "x.mp4" in home.tree["stuff"]
