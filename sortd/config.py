@@ -113,7 +113,7 @@ class Library(Table):
     """Where the videos are, and which files count."""
 
     root: AbsolutePath = Path("~/Videos/Favorites")
-    levels: int = Field(default=1, ge=1)
+    levels: int = Field(default=1, ge=1, le=100)
     extensions: Extensions = (
         *("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "flv", "wmv", "3gp", "mpg", "mpeg", "ogv", "gif"),
     )
@@ -224,7 +224,8 @@ class Config(Table):
 
     def at(self, root: Path) -> Self:
         """Take the same settings for another root, as `--root` asks. Raises ConfigError."""
-        tables = {**dict(self), "library": {**dict(self.library), "root": root.absolute()}}
+        place = Path(_expanded(str(root), Path.home())).absolute()  # shells leave the tilde of --root=~/Videos to us
+        tables = {**dict(self), "library": {**dict(self.library), "root": place}}
         try:
             return self.model_validate(tables, context={"file": self.path})
         except ValidationError as error:
@@ -239,6 +240,8 @@ def load(explicit: Path | None, *, environ: Mapping[str, str]) -> Config:
         tree = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise ConfigError([f"{file}:{error.lineno}: {error.msg} (column {error.colno})"]) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, hundreds of nested lists
+        raise ConfigError([f"{file}: {error}"]) from None
     # Each table is validated, an absent one too: only so do its defaults see the context. And as JSON, where a list
     # may be a tuple and a string a path though types are strict; a date, which JSON lacks, must not pass for a string.
     tables = {name: {} for name in Config.model_fields} | tree

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -99,6 +100,14 @@ def test_the_line_is_right_with_dos_line_ends_too(tmp_path: Path) -> None:
 
 def test_text_that_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
     assert problems(tmp_path, "[library]\nlevels = = 2") == ["2: Invalid value (column 10)"]
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "9" * 6_000])
+def test_toml_beyond_all_measure_is_told_too(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, text)
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"{tmp_path / 'mine.toml'}: ")
 
 
 def test_text_that_is_not_utf8_is_told_with_its_line(tmp_path: Path) -> None:
@@ -305,6 +314,14 @@ def test_the_same_settings_serve_another_root(tmp_path: Path) -> None:
     assert other.library.root == tmp_path / "other"
     assert settings(other.at(config.library.root)) == settings(config)
     assert other.path == config.path == tmp_path / "mine.toml"
+
+
+def test_another_root_may_be_given_from_here_from_home_and_in_any_bytes(tmp_path: Path) -> None:
+    config = read(tmp_path, "")
+    assert config.at(Path("videos")).library.root == Path.cwd() / "videos"
+    assert config.at(Path("~/videos")).library.root == Path.home() / "videos"
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    assert config.at(odd).library.root == odd
 
 
 def test_another_root_is_held_to_the_same_rules(tmp_path: Path) -> None:
