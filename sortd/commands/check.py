@@ -1,0 +1,131 @@
+"""Is everything as it must be? Each finding with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from sortd.config import Config
+from sortd.disk.guard import check_root, find
+from sortd.disk.library import Library
+from sortd.disk.marker import new_state
+from sortd.disk.watch import probe
+from sortd.domain import Fingerprint, Job
+from sortd.errors import SortdError
+from sortd.messages import Extracted, ExtractionFailed
+from sortd.service.children import EXTRACTION, ExtractionSettings
+from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.worker import Lost, Worker
+from sortd.store.memory import INDEX_NAME, Memory
+
+Finding = dict[str, Any]
+
+
+def check(config: Config) -> list[Finding]:
+    """Look at everything the service needs, in the order in which it needs it."""
+    root = config.library.root
+    findings = [
+        _finding("config", ok=True, message=str(config.path or "no file: the defaults")),
+        _root(root),
+        _state(config),
+    ]
+    if root.is_dir():
+        findings += [_watcher(root, config), _folders(library_at(root, config))]
+    findings += [_decoder(config), _finding("encoder", ok=True, message="builtin: needs no weights and no GPU")]
+    return findings
+
+
+def _finding(name: str, *, ok: bool, message: str, cure: str = "") -> Finding:
+    return {"name": name, "ok": ok, "message": message, "cure": "" if ok else cure}
+
+
+def _root(root: Path) -> Finding:
+    check_root(root)
+    if not root.is_dir():
+        return _finding("root", ok=False, message=f"{root} is not there", cure="make it, mount it, or name another")
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        return _finding("root", ok=False, message=f"{root} may not be written", cure=f"chown or chmod u+rwx {root}")
+    return _finding("root", ok=True, message=str(root))
+
+
+def _state(config: Config) -> Finding:
+    """The state directory and the index in it, where there is one already."""
+    root = config.library.root
+    try:
+        found = find(root, state=state_wished(config))
+        place = found.state if found else state_wished(config) or new_state("new").parent
+        above = next(folder for folder in (place, *place.parents) if folder.exists())
+        if not os.access(above, os.W_OK | os.X_OK):
+            return _finding(
+                "state", ok=False, message=f"{above} may not be written", cure="name another as [state] dir"
+            )
+        if found and (found.state / INDEX_NAME).exists():
+            memory = Memory.open(found.state, feature_space(config), query_only=True)
+            try:
+                (verdict,) = memory.database.one("PRAGMA quick_check") or ("no answer",)
+            finally:
+                memory.database.close()
+            if verdict != "ok":
+                return _finding(
+                    "state",
+                    ok=False,
+                    message=f"{found.state / INDEX_NAME}: {verdict}",
+                    cure="stop sortd and put the file aside: it is made again",
+                )
+    except SortdError as problem:
+        return _finding("state", ok=False, message=str(problem), cure="see the message")
+    return _finding("state", ok=True, message=str(place))
+
+
+def _watcher(root: Path, config: Config) -> Finding:
+    """A real file, really noticed."""
+    seen = probe(root, mode=config.watch.mode, poll_seconds=config.watch.poll_seconds)
+    return _finding(
+        "watcher", ok=not seen, message=seen or "a probe file was noticed", cure='set mode = "polling" under [watch]'
+    )
+
+
+def _folders(library: Library) -> Finding:
+    problems = [
+        f"{folder.name}: {problem}" for folder in library.folders() if (problem := library.rules(folder.name).problem)
+    ]
+    return _finding(
+        "folders",
+        ok=not problems,
+        message="; ".join(problems) or "every .sortd.toml can be read",
+        cure="mend the .sortd.toml; until then nothing is moved there",
+    )
+
+
+def _decoder(config: Config) -> Finding:
+    """A made-up clip through the very child that extracts."""
+    with tempfile.TemporaryDirectory() as folder:
+        maker = "import sys, pathlib, sortd.commands.demo_clips as d; d.make_clip(pathlib.Path(sys.argv[1]), 'sea', 0)"
+        clip = Path(folder) / "clip.mp4"
+        made = subprocess.run([sys.executable, "-P", "-c", maker, str(clip)], capture_output=True, check=False)
+        if made.returncode:
+            problem = made.stderr.decode(errors="replace").strip().splitlines()[-1]
+            return _finding("decoder", ok=False, message=problem, cure="install sortd anew: its PyAV does not work")
+        answers: SimpleQueue[Extracted | ExtractionFailed | Lost | None] = SimpleQueue()
+        settings = config.extract
+        worker = Worker(
+            EXTRACTION,
+            ExtractionSettings(Path(folder), settings.with_, settings.visual.frames, settings.timeout_seconds),
+            on_answer=lambda _, answer: answers.put(answer),
+            on_end=lambda _, lost: answers.put(lost),
+            deadline_seconds=settings.timeout_seconds,
+            idle_seconds=0.0,
+        )
+        identity = Library(Path(folder), levels=1, extensions=["mp4"], ignore=[]).stat(clip.relative_to(folder))
+        worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, settings.with_),))
+        answer = answers.get(timeout=2 * settings.timeout_seconds)
+        worker.stop()
+    if isinstance(answer, Extracted):
+        return _finding("decoder", ok=True, message=f"a made-up clip was extracted in {answer.seconds:.1f} seconds")
+    why = answer.message if answer else "no answer"
+    return _finding("decoder", ok=False, message=why, cure="run with [log] level = debug and report what it says")

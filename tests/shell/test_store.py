@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import PurePath
+
+import numpy as np
+import pytest
+
+from sortd.domain import (
+    Category,
+    Fault,
+    Feature,
+    FeatureSpace,
+    Fingerprint,
+    Identity,
+    MovePlan,
+    Part,
+    Placer,
+    Record,
+    Sighting,
+)
+from sortd.errors import LibraryUnavailable
+from sortd.judgement.categories import Folder
+from sortd.store.database import MIGRATIONS
+from sortd.store.decisions import DecisionLog
+from sortd.store.memory import Memory
+
+SPACE = FeatureSpace((Part("visual", "1", 3), Part("speech", "1", 2)))
+CLIP = Fingerprint("clip")
+NOT_UTF8 = PurePath("w\udce9dding.mp4")
+
+
+@pytest.fixture
+def memory(tmp_path):
+    memory = Memory.open(tmp_path, SPACE)
+    yield memory
+    memory.database.close()
+
+
+def sighting(path="a.mp4", clip=CLIP, inode=1):
+    return Sighting(PurePath(path), clip, Identity(inode, 10, 20))
+
+
+def features():
+    return (Feature("visual", "1", np.array([1, 2, 3], np.float32)), Feature("speech", "1", None))
+
+
+def test_a_name_that_is_not_text_is_kept_byte_for_byte(memory, tmp_path):
+    memory.index.see(sighting(NOT_UTF8), now=1.0)
+    (row,) = sqlite3.connect(tmp_path / "index.db").execute("SELECT path FROM files")
+    assert row == (b"w\xe9dding.mp4",)
+    assert memory.index.known(NOT_UTF8) == sighting(NOT_UTF8)
+
+
+def test_paths_below_a_folder_are_not_those_of_a_folder_with_a_longer_name(memory):
+    for path in ("cats/a.mp4", "cats/2024/b.mp4", "cats2/c.mp4", "cats.mp4"):
+        memory.index.see(sighting(path), now=1.0)
+    below = {str(path) for path in memory.index.paths_below(PurePath("cats"))}
+    assert below == {"cats/a.mp4", "cats/2024/b.mp4"}
+    assert len(memory.index.paths_below(PurePath())) == 4
+
+
+def test_what_is_lost_is_forgotten_when_a_scan_that_began_after_it_has_passed(memory):
+    memory.index.see(sighting(), now=1.0)
+    memory.index.begin_scan()
+    memory.index.lose(PurePath("a.mp4"))
+    assert memory.index.forget_lost(now=2.0)
+    assert memory.index.sightings(CLIP, lost=True) == (sighting(),)
+    memory.index.begin_scan()
+    assert not memory.index.forget_lost(now=3.0)
+    assert memory.index.sightings(CLIP, lost=True) == ()
+
+
+def test_a_deleted_video_is_known_for_a_while_and_its_vetoes_for_ever(memory):
+    memory.categories.add(Folder(Category("cats"), 1, 2))
+    memory.index.see(sighting(), now=1.0)
+    memory.index.keep(Record(CLIP, None, None, frozenset({Category("cats")})))
+    memory.backlog.finish(job(memory), features())
+    memory.index.lose(PurePath("a.mp4"))
+    for _ in range(2):
+        memory.index.begin_scan()
+        memory.index.forget_lost(now=100.0)
+    memory.index.purge(before=100.0)
+    assert len(memory.features.of(CLIP)) == 2
+    memory.index.purge(before=101.0)
+    assert memory.features.of(CLIP) == {}
+    assert memory.index.record(CLIP).vetoes == {"cats"}
+
+
+def job(memory):
+    (found,) = memory.backlog.next_jobs(1, labelled_first=True)
+    memory.backlog.begin([found])
+    return found
+
+
+def test_features_come_back_as_they_were(memory):
+    memory.index.see(sighting(), now=1.0)
+    memory.backlog.finish(job(memory), features())
+    found = memory.features.of(CLIP)
+    assert found["visual"].vector.tolist() == [1, 2, 3]
+    assert found["speech"].vector is None
+    assert memory.backlog.next_jobs(1, labelled_first=True) == ()
+
+
+def test_another_version_of_an_extractor_makes_the_video_a_job_again(memory, tmp_path):
+    memory.index.see(sighting(), now=1.0)
+    memory.backlog.finish(job(memory), features())
+    other = Memory.open(tmp_path, FeatureSpace((Part("visual", "2", 3), Part("speech", "1", 2))))
+    other.backlog.prepare()
+    (found,) = other.backlog.next_jobs(1, labelled_first=True)
+    assert found.extractors == ("visual",)
+    other.database.close()
+
+
+def test_labelled_videos_come_first_until_there_is_a_classifier_then_the_newest_unsorted(memory):
+    memory.categories.add(Folder(Category("cats"), 1, 2))
+    for n, path in enumerate(("old.mp4", "new.mp4", "cats/c.mp4")):
+        memory.index.see(sighting(path, Fingerprint(path), n), now=float(n))
+    memory.index.keep(Record(Fingerprint("cats/c.mp4"), Category("cats"), Placer.OWNER))
+    first = [str(j.path) for j in memory.backlog.next_jobs(3, labelled_first=True)]
+    later = [str(j.path) for j in memory.backlog.next_jobs(3, labelled_first=False)]
+    assert (first, later) == (["cats/c.mp4", "new.mp4", "old.mp4"], ["new.mp4", "old.mp4", "cats/c.mp4"])
+
+
+def test_a_set_aside_video_is_tried_again_when_its_file_changes(memory):
+    memory.index.see(sighting(), now=1.0)
+    assert memory.backlog.fail(job(memory), Fault.DAMAGED, "torn") == 1
+    memory.index.see(sighting(), now=2.0)
+    assert memory.backlog.fault_of(CLIP) is Fault.DAMAGED
+    memory.index.see(sighting(inode=2), now=3.0)
+    assert memory.backlog.fault_of(CLIP) is None
+
+
+def test_a_clean_stop_counts_no_attempt(memory):
+    memory.index.see(sighting(), now=1.0)
+    for _ in range(5):
+        job(memory)
+        memory.backlog.release_all()
+    memory.backlog.prepare()
+    assert memory.backlog.fault_of(CLIP) is None
+
+
+def test_a_category_that_takes_the_name_of_a_gone_one_takes_what_was_held_to_it(memory):
+    memory.categories.add(Folder(Category("cats"), 1, 1))
+    memory.categories.add(Folder(Category("dogs"), 1, 2))
+    memory.index.see(sighting(), now=1.0)
+    memory.index.keep(Record(CLIP, Category("dogs"), Placer.OWNER))
+    memory.categories.retire(2)
+    memory.categories.update(1, Folder(Category("dogs"), 1, 1))
+    assert memory.index.record(CLIP).home == "dogs"
+    assert [known.name for known in memory.categories.all()] == ["dogs"]
+
+
+def test_a_move_is_open_until_it_is_done_and_undone_by_another(memory):
+    memory.categories.add(Folder(Category("cats"), 1, 1))
+    plan = MovePlan(((PurePath("a.mp4"), PurePath("cats/a.mp4")),))
+    facts = {"identities": {PurePath("a.mp4"): Identity(1, 2, 3)}, "category": Category("cats"), "confidence": 0.9}
+    number = memory.journal.intend(CLIP, plan, **facts, now=5.0)
+    assert [entry.number for entry in memory.journal.open_intents()] == [number]
+    memory.journal.complete(number)
+    back = memory.journal.intend(CLIP, plan, **facts, now=6.0, undoes=number)
+    memory.journal.complete(back)
+    assert [(entry.number, entry.state) for entry in memory.journal.recent()] == [(number, "undone")]
+    assert memory.journal.moved_at(Category("cats")) == [5.0]
+
+
+def test_decisions_are_appended_once_each_and_only_when_committed(memory, tmp_path):
+    log = DecisionLog(memory.database, tmp_path / "decisions.jsonl")
+    log.note("labelled", at=1.0, category="w\udce9ddings")
+
+    def decide_and_fail():
+        with memory.transaction():
+            log.note("labelled", at=2.0, category="never")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        decide_and_fail()
+    log.flush()
+    log.flush()
+    (line,) = (tmp_path / "decisions.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"n": 1, "at": 1.0, "did": "labelled", "category": "w\udce9ddings"}
+
+
+def test_an_index_of_a_newer_sortd_is_left_untouched(memory, tmp_path):
+    memory.database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    before = (tmp_path / "index.db").read_bytes()
+    with pytest.raises(LibraryUnavailable, match="newer"):
+        Memory.open(tmp_path, SPACE)
+    assert (tmp_path / "index.db").read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_one_clear_line(tmp_path):
+    (tmp_path / "index.db").write_bytes(b"this is not a database, however long it may be" * 100)
+    with pytest.raises(LibraryUnavailable, match=r"index\.db cannot be used"):
+        Memory.open(tmp_path, SPACE)
+
+
+def test_a_reader_sees_what_was_committed_and_cannot_write(memory, tmp_path):
+    memory.index.see(sighting(), now=1.0)
+    reader = Memory.open(tmp_path, SPACE, query_only=True)
+    assert reader.index.tally().total == 1
+    with pytest.raises(sqlite3.OperationalError):
+        reader.index.lose(PurePath("a.mp4"))
+    reader.database.close()

@@ -1,0 +1,90 @@
+"""sortd is killed at the worst moments; the next start repairs it before it looks at anything."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sortd.disk.move import FileMover
+from tests.stories.conftest import taught
+
+
+class Killed(BaseException):
+    """kill -9 as a test can have it: nothing that runs afterwards may count on being run."""
+
+
+class Deadly(FileMover):
+    """Moves, or not, and then dies."""
+
+    def __init__(self, root, *, after_steps):
+        super().__init__(root)
+        self.after_steps = after_steps
+
+    def move(self, plan, *, expected):
+        if self.after_steps:
+            done = type(plan)(plan.steps[: self.after_steps])
+            super().move(done, expected={source: expected[source] for source, _ in done.steps})
+        raise Killed
+
+
+def killed_while_filing(household, *, after_steps):
+    home = household(taught())
+    home.sorter.filer._mover = Deadly(home.root, after_steps=after_steps)
+    home.sorter.filer._wall = time.time  # the files' own times are held against it
+    with pytest.raises(Killed):
+        home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
+    home.kill()
+    return home
+
+
+@pytest.mark.parametrize("after_steps", [0, 1, 2])
+def test_killed_between_intent_and_note_it_is_filed_once_and_is_no_label(household, after_steps):
+    home = killed_while_filing(household, after_steps=after_steps)
+    home.start()
+    home.settle()
+    assert home.tree["cats"]["new.mp4"] == b"cats 100"
+    assert home.tree["cats"]["new.srt"] == b"miaow"
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+    assert home.memory.journal.open_count() == 0
+    assert [entry.state for entry in home.memory.journal.recent()] in (["done"], ["done", "abandoned"])
+    assert home.extracted.count(b"cats 100") == 1
+
+
+def test_what_the_owner_took_elsewhere_meanwhile_is_the_owners_label(household):
+    home = killed_while_filing(household, after_steps=2)
+    (home.root / "cats" / "new.mp4").rename(home.root / "dogs" / "new.mp4")
+    home.start()
+    home.settle()
+    assert home.home_of("dogs/new.mp4") == ("dogs", "owner")
+
+
+def test_what_the_owner_put_back_meanwhile_stays_where_they_put_it(household):
+    home = killed_while_filing(household, after_steps=2)
+    (home.root / "cats" / "new.mp4").rename(home.root / "new.mp4")
+    home.start()
+    home.settle()
+    assert home.tree["new.mp4"] == b"cats 100"
+    assert home.reasons("new.mp4")[-1] == "vetoed"
+
+
+def test_a_batch_that_kills_the_service_costs_only_the_guilty_one(household):
+    home = household()
+    (home.root / "good.mp4").write_bytes(b"cats 1")
+    (home.root / "evil.mp4").write_bytes(b"evil 1")
+
+    def extract(job):
+        if home.root.joinpath(job.path).read_bytes() == b"evil 1":
+            raise Killed
+        return type(home).extract(home, job)
+
+    home.extract = extract
+    for _ in range(6):
+        try:
+            home.settle(seconds=10)
+        except Killed:
+            home.kill()
+            home.start()
+    home.settle()
+    assert [str(line["path"]) for line in home.events("extracted")] == ["good.mp4"]
+    assert [(str(line.path), line.attempts) for line in home.memory.backlog.set_aside()] == [("evil.mp4", 3)]
