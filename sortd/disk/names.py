@@ -43,6 +43,11 @@ def is_video(name: str, extensions: Collection[str]) -> bool:
     return os.path.splitext(name)[1].lower() in extensions and not is_left_alone(name)  # noqa: PTH122  (a name, no path)
 
 
+def may_be_video(name: str) -> bool:
+    """Whether a file of this name could be a video, whatever extensions are configured."""
+    return "." in name and not is_left_alone(name) and not name.lower().endswith(_COMPANIONS)
+
+
 def stem_of(name: str) -> str:
     """The name without its extension."""
     return os.path.splitext(name)[0]  # noqa: PTH122  (a name, no path)

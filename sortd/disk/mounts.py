@@ -1,0 +1,48 @@
+"""What is mounted at and below a folder: it says where filesystem events can be trusted, and when to listen anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_TABLE = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_REMOTE = re.compile(
+    r"nfs4?|cifs|smb\w*|9p|ceph|afs|ncpfs|vboxsf|prl_fs|fuse\.(sshfs|rclone|davfs\d?|glusterfs|vmhgfs.*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mounted filesystem; another mount at the same point has another number."""
+
+    number: int
+    point: str
+    kind: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether others change it without the kernel here hearing of it."""
+        return _REMOTE.fullmatch(self.kind) is not None
+
+
+def mounts_of(folder: Path) -> tuple[Mount, ...]:
+    """The mount that holds the folder, then those below it; none where the system does not tell (macOS)."""
+    try:
+        table = _TABLE.read_bytes()
+    except OSError:
+        return ()
+    real = os.path.realpath(folder)
+    mounts = [_mount(line.split(b" ")) for line in table.splitlines()]
+    holding = [mount for mount in mounts if f"{real}/".startswith(f"{mount.point.rstrip('/')}/")]
+    deepest = max(len(mount.point) for mount in holding)
+    holder = [mount for mount in holding if len(mount.point) == deepest][-1]  # the last mounted there covers the others
+    return (holder, *(mount for mount in mounts if mount.point.startswith(f"{real}/")))
+
+
+def _mount(fields: list[bytes]) -> Mount:
+    """From a line of mountinfo, see proc(5): the kind follows a lone "-", for the fields before it vary."""
+    point = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), fields[4])
+    return Mount(int(fields[0]), os.fsdecode(point), os.fsdecode(fields[fields.index(b"-") + 1]))
