@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import comb, sqrt
+from math import comb, exp, log
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ Numbers = NDArray[np.integer[Any]]
 
 _TEMPERATURES = np.geomspace(0.1, 10, 61)
 _ROUNDING = 1e-9
+_SLACK = 1 / 3
+"""How far into a gap in the evidence a limit moves: a new video is seldom quite as typical as those already known."""
 _EVEN_ODDS = 0.5
 _NEARLY_CERTAIN = 1 - 1e-6
 _UNLIKELY = 0.05
@@ -153,8 +155,8 @@ def threshold_for(confidence: Vector, correct: BoolVector, target_precision: flo
     Conformal risk control: of the n examples at or above a cut, (wrong + 1) / (n + 1) stays within 1 - target, so
     moves begin at 19 faultless examples for 0.95. The best of many cuts is by nature one that stands just above a
     mistake; that mistake is counted too, which takes back what the search gained by luck.
-    The threshold lies in the gap below the last example it lets through: that a new video falls there is just as
-    likely as the one in n + 1 that is reckoned with.
+    The threshold lies in the gap below the last example that it lets through, a third of the way down: a new video
+    falls short of all n with a chance of 1 in n + 1, and that one is reckoned with as wrong.
     """
     cuts, moves, wrong = _cuts(confidence, correct)
     if not len(cuts):
@@ -165,14 +167,13 @@ def threshold_for(confidence: Vector, correct: BoolVector, target_precision: flo
         return None
     last = int(np.flatnonzero(kept)[-1])
     lowest, next_below = float(cuts[last]), float(cuts[last + 1]) if last + 1 < len(cuts) else _EVEN_ODDS
-    return _between(lowest, min(next_below, lowest))
+    start, end = _log_odds(lowest), _log_odds(min(next_below, lowest))
+    return 1 / (1 + exp(-(start + _SLACK * (end - start))))
 
 
-def _between(one: float, other: float) -> float:
-    """Probability half way between two, in log-odds."""
-    one_odds, other_odds = (min(p, _NEARLY_CERTAIN) / (1 - min(p, _NEARLY_CERTAIN)) for p in (one, other))
-    odds = sqrt(one_odds * other_odds)
-    return odds / (1 + odds)
+def _log_odds(probability: float) -> float:
+    bounded = min(max(probability, 1 - _NEARLY_CERTAIN), _NEARLY_CERTAIN)
+    return log(bounded / (1 - bounded))
 
 
 def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, target_precision: float) -> float | None:
@@ -213,7 +214,7 @@ def distance_limit(distances: Matrix, truth: Numbers) -> float:
 
     Nearly all examples (95 %) are at most that far from the nearest other one of their category. How far an outsider
     would be is read from how far the examples are from the categories that are not theirs: where that leaves a gap,
-    the limit stands in its middle, for a new video is seldom as near to the examples as they are to each other.
+    the limit stands a third of the way into it.
     """
     rows = np.arange(len(truth))
     own = np.sort(distances[rows, truth])
@@ -221,7 +222,7 @@ def distance_limit(distances: Matrix, truth: Numbers) -> float:
     foreign[rows, truth] = np.inf
     farthest_own = float(own[min(len(own) - 1, int(np.ceil(0.95 * (len(own) + 1))) - 1)])
     nearest_foreign = float(np.quantile(foreign.min(axis=1), 0.05))
-    return max(farthest_own, (farthest_own + nearest_foreign) / 2)
+    return farthest_own + _SLACK * max(0.0, nearest_foreign - farthest_own)
 
 
 def policy_for(

@@ -32,6 +32,9 @@ SCHEMA = 1
 
 NEIGHBOURS = 5
 
+_BLOCK = 256
+"""Rows predicted at once: their likenesses to all examples are held in memory."""
+
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 """All that reading arrays and a header out of arbitrary bytes was seen to raise."""
 
@@ -130,7 +133,10 @@ class Classifier:
 
     def predict_all(self, vectors: Matrix) -> list[Prediction]:
         """Rank the categories for each fused vector [n, dim]."""
-        rows = unit_parts(vectors, self.space)
+        blocks = (vectors[first : first + _BLOCK] for first in range(0, len(vectors), _BLOCK))
+        return [prediction for block in blocks for prediction in self._predict(unit_parts(block, self.space))]
+
+    def _predict(self, rows: Matrix) -> list[Prediction]:
         probabilities = softmax(self._scores(rows), self.temperature)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
