@@ -14,6 +14,7 @@ from itertools import chain, repeat
 from typing import Any, BinaryIO
 
 import av
+import av.subtitles.stream  # the first opening of a file would import it: every child would
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler

@@ -49,7 +49,7 @@ class Timeline:
             and len(self.keys) > 0
             and self.keys[0] == 0
             and bool(self.stamps[0] == self.stamps.min())  # else the first frames lack the key frame they lean on
-            and len(np.unique(self.stamps)) == len(self.stamps)
+            and bool((np.diff(np.sort(self.stamps)) > 0).all())
         )
 
     def runs(self, wanted: Collection[int]) -> list[Run]:
