@@ -1,7 +1,8 @@
 """Filesystem events -> hints in the inbox; a hint only says where to look, and a rescan finds what no event told.
 
-watchdog 7.1 keeps two failures to itself, so the inotify instance that it uses is made here, where both are seen: a
-watch that cannot be added (the tree is half blind then, without a word) and a queue that overflowed (only logged).
+watchdog 7.1 keeps some failures to itself, so the inotify instance that it uses is made here, where they are seen: a
+watch that cannot be added (the tree is half blind then, without a word), a queue that overflowed (only logged), two
+folders taken for one, a filesystem that was unmounted.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class Watcher:
         self._poll_seconds = poll_seconds
         self._observer: BaseObserver | None = None
         self._trouble = ""
+        self._stale = False
         self._standing = _standing(root)
         self._probed = threading.Event()
 
@@ -105,7 +107,7 @@ class Watcher:
         observer = self._observer
         return (
             observer is not None
-            and not self._trouble
+            and not (self._trouble or self._stale)
             and all(thread.is_alive() for thread in (observer, *observer.emitters))
             and self._standing == _standing(self._root)
         )
@@ -126,6 +128,7 @@ class Watcher:
             path.unlink(missing_ok=True)
 
     def _start(self) -> None:
+        self._stale = False
         self._standing = _standing(self._root)
         remote = next((mount.kind for mount in self._standing[1] if mount.is_remote), None)
         if self._wish == "polling":
@@ -156,7 +159,7 @@ class Watcher:
     def _events(self) -> tuple[BaseObserver, type[FileSystemEvent]]:
         """The observer, and the event by which it tells that a file was written."""
         if sys.platform == "linux":
-            return _Events(_Inotify(self._note_trouble, self._note_overflow)), FileClosedEvent
+            return _Events(_Inotify(self._note_trouble, self._note_stale)), FileClosedEvent
         return Observer(), FileModifiedEvent
 
     def _begin(self, observer: BaseObserver, written: type[FileSystemEvent]) -> None:
@@ -180,8 +183,10 @@ class Watcher:
         if message is not None:
             self._inbox.put(message)
 
-    def _note_overflow(self) -> None:
-        self._inbox.put(RescanDue("overflow"))
+    def _note_stale(self, why: str) -> None:
+        if not self._stale:
+            self._stale = True
+            self._inbox.put(RescanDue(why))
 
     def _note_trouble(self, problem: OSError) -> None:
         limit = _LIMITS.get(problem.errno or 0)
@@ -241,29 +246,36 @@ if sys.platform == "linux":
     _GONE_MEANWHILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
     class _Inotify(InotifyFD):
-        """An inotify instance that tells of its failures; both callbacks are called from its thread."""
+        """An inotify instance that tells of its failures; the callbacks are called from watchdog's threads."""
 
-        def __init__(self, note_trouble: Callable[[OSError], None], note_overflow: Callable[[], None]) -> None:
+        def __init__(self, note_trouble: Callable[[OSError], None], note_stale: Callable[[str], None]) -> None:
             super().__init__()
             self._note_trouble = note_trouble
-            self._note_overflow = note_overflow
+            self._note_stale = note_stale
 
-        def add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
+        def _add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
             if not os.access(path, os.R_OK):  # watchdog takes a refusal for a watch; what cannot be read needs none
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             try:
-                return super().add_callback(path, mask, callback, id_)
+                watch = self._get_or_create_watch(path, mask)
             except OSError as problem:
                 if problem.errno not in _GONE_MEANWHILE:
                     self._note_trouble(problem)
                 raise
+            # A folder made under the name of one just renamed is at times taken for it, and the other is not watched.
+            if getattr(callback, "_active_callbacks_by_watch", {}).get(watch.wd, path) != path:
+                self._note_stale("two folders were taken for one")
+            watch.callbacks[id_] = callback
+            return watch.wd
 
         def handle_event(self, event: InotifyEvent) -> None:
-            super().handle_event(event)
             if event.is_queue_overflow:
-                self._note_overflow()  # after the watches were renewed, so that the rescan sees what was between
-            elif event.mask & InotifyConstants.IN_UNMOUNT:
-                self._note_trouble(OSError(errno.ENODEV, "a filesystem was unmounted"))
+                # watchdog would renew its watches in place, which overflows the queue again where folders are many.
+                self._note_stale("overflow")
+            else:
+                super().handle_event(event)
+            if event.mask & InotifyConstants.IN_UNMOUNT:
+                self._note_stale("a filesystem was unmounted")
 
     class _Events(BaseObserver):
         """watchdog's inotify observer on an instance of ours."""
