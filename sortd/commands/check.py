@@ -14,14 +14,16 @@ from sortd.config import Config
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
-from sortd.disk.watch import probe
-from sortd.domain import Fingerprint, Job
+from sortd.disk.watch import watch
+from sortd.domain import Fingerprint, Identity, Job
 from sortd.errors import SortdError
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings
 from sortd.service.opening import feature_space, library_at, state_wished
 from sortd.service.worker import Lost, Worker
 from sortd.store.memory import INDEX_NAME, Memory
+
+PROBE_SECONDS = 5.0
 
 Finding = dict[str, Any]
 
@@ -84,10 +86,16 @@ def _state(config: Config) -> Finding:
 
 def _watcher(root: Path, config: Config) -> Finding:
     """A real file, really noticed."""
-    seen = probe(root, mode=config.watch.mode, poll_seconds=config.watch.poll_seconds)
-    return _finding(
-        "watcher", ok=not seen, message=seen or "a probe file was noticed", cure='set mode = "polling" under [watch]'
-    )
+    cure = 'set mode = "polling" under [watch]'
+    settings = config.watch
+    with watch(root, SimpleQueue(), mode=settings.mode, poll_seconds=settings.poll_seconds) as watcher:
+        try:
+            noticed = watcher.probe(timeout_seconds=PROBE_SECONDS + 2 * settings.poll_seconds)
+        except OSError as problem:
+            return _finding("watcher", ok=False, message=f"no probe file can be made: {problem.strerror}", cure=cure)
+        how = watcher.mode + (f" ({watcher.why})" if watcher.why else "")
+    message = f"by {how}: a probe file was {'noticed' if noticed else 'not noticed'}"
+    return _finding("watcher", ok=noticed, message=message, cure=cure)
 
 
 def _folders(library: Library) -> Finding:
@@ -107,7 +115,8 @@ def _decoder(config: Config) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         maker = "import sys, pathlib, sortd.commands.demo_clips as d; d.make_clip(pathlib.Path(sys.argv[1]), 'sea', 0)"
         clip = Path(folder) / "clip.mp4"
-        made = subprocess.run([sys.executable, "-P", "-c", maker, str(clip)], capture_output=True, check=False)
+        command = [sys.executable, "-P", "-c", maker, str(clip)]
+        made = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - ourselves
         if made.returncode:
             problem = made.stderr.decode(errors="replace").strip().splitlines()[-1]
             return _finding("decoder", ok=False, message=problem, cure="install sortd anew: its PyAV does not work")
@@ -121,7 +130,8 @@ def _decoder(config: Config) -> Finding:
             deadline_seconds=settings.timeout_seconds,
             idle_seconds=0.0,
         )
-        identity = Library(Path(folder), levels=1, extensions=["mp4"], ignore=[]).stat(clip.relative_to(folder))
+        status = clip.stat()
+        identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)
         worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, settings.with_),))
         answer = answers.get(timeout=2 * settings.timeout_seconds)
         worker.stop()

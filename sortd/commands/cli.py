@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sortd.config import Config, load
+from sortd.commands.targets import locate, settings_for, target_in
+from sortd.config import Config
 from sortd.errors import ConfigError, LibraryUnavailable, SortdError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(
     root: RootOption = None,
 ) -> None:
     """Watch the library, learn from its owner and file what is sure, until SIGTERM or SIGINT."""
-    settings = _settings(config, root_argument or root)
+    settings = settings_for(config, root_argument or root)
     from sortd.commands.running import run_once, serve  # noqa: PLC0415 - other commands start without the service
 
     (run_once if once else serve)(settings, observe=observe)
@@ -63,7 +64,7 @@ def status(
     root: RootOption = None,
 ) -> None:
     """Tell what is going on, and of each category why it moves or not."""
-    settings = _settings(config, root_argument or root)
+    settings = settings_for(config, root_argument or root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
@@ -80,7 +81,7 @@ def preview(
     root: RootOption = None,
 ) -> None:
     """Show what would be moved now and what left, each with its reason; changes nothing."""
-    settings = _settings(config, root_argument or root)
+    settings = settings_for(config, root_argument or root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
@@ -93,7 +94,7 @@ def explain(
     path: PathArgument, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
     """Tell all that is known of one video, and which gate decided."""
-    settings, inside = _locate(path, config, root)
+    settings, inside = locate(path, config, root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
@@ -110,7 +111,7 @@ def history(
     root: RootOption = None,
 ) -> None:
     """List the moves made, the latest first."""
-    settings = _settings(config, root_argument or root)
+    settings = settings_for(config, root_argument or root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
@@ -130,10 +131,10 @@ def undo(
     root: RootOption = None,
 ) -> None:
     """Put the last N moved videos (default 1) or that one back; they are not moved there again."""
-    settings = _settings(config, root)
+    settings = settings_for(config, root)
     request: dict[str, Any] = {"do": "undo"}
     if what is not None and not what.isdecimal():
-        settings, inside = _locate(Path(what), config, root)
+        settings, inside = locate(Path(what), config, root)
         request["path"] = str(inside)
     elif not (everything or since or category) or what is not None:
         request["count"] = int(what or 1)
@@ -154,7 +155,7 @@ def confirm(
     target: TargetArgument, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
     """Accept sortd's placements: one video's, or all in a category; they become your labels."""
-    settings, request = _target(target, config, root)
+    settings, request = target_in(target, config, root)
     from sortd.commands import report  # noqa: PLC0415 - as above
 
     _print(_ask(settings, {"do": "confirm", **request}), report.confirmed, as_json=as_json)
@@ -171,7 +172,7 @@ def forget(
     root: RootOption = None,
 ) -> None:
     """Drop what was learned of a video or of a category; no file is touched."""
-    settings, request = _target(target, config, root)
+    settings, request = target_in(target, config, root)
     answer: dict[str, Any] = {}
     for what in [name for name, wished in (("vetoes", vetoes or not labels), ("labels", labels)) if wished]:
         answer[what] = _ask(settings, {"do": "forget", "what": what, **request})["forgotten"]
@@ -183,14 +184,14 @@ def forget(
 @app.command()
 def pause(root_argument: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
     """Stop moving and extracting until `sortd resume`, over restarts too."""
-    _ask(_settings(config, root_argument or root), {"do": "pause"})
+    _ask(settings_for(config, root_argument or root), {"do": "pause"})
     typer.echo("paused: nothing is moved or extracted until `sortd resume`")
 
 
 @app.command()
 def resume(root_argument: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
     """Go on after `sortd pause`."""
-    _ask(_settings(config, root_argument or root), {"do": "resume"})
+    _ask(settings_for(config, root_argument or root), {"do": "resume"})
     typer.echo("resumed")
 
 
@@ -204,7 +205,7 @@ def check(
     root: RootOption = None,
 ) -> None:
     """Check configuration, root, state, watcher and decoder; tell what to do about each fault."""
-    settings = _settings(config, root_argument or root)
+    settings = settings_for(config, root_argument or root)
     if retry:
         typer.echo(f"{_ask(settings, {'do': 'retry'})['retried']} to be tried again")
         return
@@ -223,35 +224,6 @@ def demo(folder: Annotated[Path | None, typer.Argument(help="Where to make it.",
     from sortd.commands.demo import show  # noqa: PLC0415 - as above
 
     show(folder)
-
-
-def _settings(config: Path | None, root: Path | None) -> Config:
-    settings = load(config, environ=os.environ)
-    return settings if root is None else settings.at(root)
-
-
-def _locate(path: Path, config: Path | None, root: Path | None) -> tuple[Config, PurePath]:
-    """The library a path lies in, and the path below its root; a relative path may also be meant from the root."""
-    from sortd.disk.guard import root_of  # noqa: PLC0415 - as above
-
-    settings = _settings(config, root)
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
-    home = root_of(absolute.parent)
-    if home is not None and (root is None or home == Path(os.path.abspath(root))):  # noqa: PTH100 - likewise
-        return settings.at(home), absolute.relative_to(home)
-    if path.is_absolute():
-        if absolute.is_relative_to(settings.library.root):
-            return settings, absolute.relative_to(settings.library.root)
-        raise LibraryUnavailable(f"{path} lies in no library")
-    return settings, PurePath(path)
-
-
-def _target(target: str, config: Path | None, root: Path | None) -> tuple[Config, dict[str, str]]:
-    """A video where there is such a file, else a category."""
-    settings, inside = _locate(Path(target), config, root)
-    if (settings.library.root / inside).is_file():
-        return settings, {"path": str(inside)}
-    return _settings(config, root) if root else settings, {"category": str(inside)}
 
 
 def _known(read: Reading | None, settings: Config) -> Reading:

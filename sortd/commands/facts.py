@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from sortd.config import Config
-from sortd.disk.library import Library
 from sortd.disk.guard import find
+from sortd.disk.library import Library
 from sortd.domain import Category, Fault, Fingerprint, MoveTo, Placer, Trust
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.fuse import fuse
@@ -26,6 +25,7 @@ from sortd.service.control import ask
 from sortd.service.judge import Judge, Verdict
 from sortd.service.learner import PROBLEM
 from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.store.database import VERSION as SQLITE
 from sortd.store.memory import INDEX_NAME, Memory
 
 NEIGHBOURS = 5
@@ -257,7 +257,7 @@ def _serving(memory: Memory, state: Path) -> Classifier | None:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    versions = {"python": platform.python_version(), "sqlite": SQLITE}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

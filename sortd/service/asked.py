@@ -68,7 +68,7 @@ class Answers:
                 continue
             done.append({"id": entry.number, "from": str(path), "to": str(back)})
             if self._sorter.memory.index.record(entry.fingerprint).home is None:
-                self._sorter.decide_soon([entry.fingerprint])
+                self._sorter.decider.add([entry.fingerprint])
         self._sorter.labels_changed(len(done))
         return {"done": done, "refused": refused}
 
@@ -99,7 +99,7 @@ class Answers:
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
         self._sorter.labels_changed(len(confirmed))
-        self._sorter.decide_all_soon()
+        self._sorter.decider.add_all()
         return {"confirmed": confirmed}
 
     def _forget(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -128,7 +128,7 @@ class Answers:
                 )
         if request["what"] == "labels":
             self._sorter.labels_changed(len(forgotten))
-        self._sorter.decide_soon(forgotten)
+        self._sorter.decider.add(forgotten)
         return {"forgotten": len(forgotten)}
 
     def _meant(self, request: Mapping[str, Any], placer: Placer | None) -> list[Fingerprint]:
@@ -146,7 +146,7 @@ class Answers:
         return sighting.fingerprint
 
     def _pause(self, *, paused: bool) -> Mapping[str, Any]:
-        self._sorter.pause(paused)
+        self._sorter.decider.pause(paused=paused)
         return {"paused": paused}
 
     def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:

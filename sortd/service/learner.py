@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sortd.store.memory import Memory
 
 _CHANGES = "label_changes"
 _TRIED = "labels_tried"
+_RULES = "rules_seen"
 PROBLEM = "training_problem"
 """Why the last training gave no classifier; empty when it did."""
 
@@ -81,16 +81,19 @@ class Learner:
             return None
         return self._changed_at + self._quiet_seconds
 
+    def see_rules(self) -> None:
+        """A folder may have become a category, or none, or ask for another precision."""
+        rules = str(self._rules())
+        seen = self._memory.database.note(_RULES)
+        if rules != seen:
+            self._write(_RULES, rules)
+            if seen is not None:
+                self.ask("what a folder says of itself changed")
+
     def lesson(self, why: str) -> Lesson | None:
         """What to learn from now; None: the same was tried before, and would give the same."""
-        standing = {known.name: known.number for known in self._memory.categories.all() if known.present}
-        rules = {name: self._library.rules(name) for name in standing}
-        lesson = Lesson(
-            "",
-            frozenset(standing[name] for name, rule in rules.items() if rule.role is not Role.CATEGORY),
-            {standing[n]: rule.target_precision for n, rule in rules.items() if rule.target_precision is not None},
-        )
-        lesson = replace(lesson, digest=self._digest(lesson))
+        except_in, targets = self._rules()
+        lesson = Lesson(self._digest(except_in, targets), except_in, targets)
         same = self._memory.database.note(_TRIED) == lesson.digest
         self._asked = None
         with self._memory.transaction():
@@ -145,12 +148,21 @@ class Learner:
         else:
             self._judge.classifier = classifier
 
-    def _digest(self, lesson: Lesson) -> str:
+    def _rules(self) -> tuple[frozenset[int], dict[int, float]]:
+        """Folders that are no categories, and those that ask for another precision, by number."""
+        standing = {known.number: known.name for known in self._memory.categories.all() if known.present}
+        rules = {number: self._library.rules(name) for number, name in standing.items()}
+        return (
+            frozenset(number for number, rule in rules.items() if rule.role is not Role.CATEGORY),
+            {number: rule.target_precision for number, rule in rules.items() if rule.target_precision is not None},
+        )
+
+    def _digest(self, except_in: frozenset[int], targets: Mapping[int, float]) -> str:
         """All that a training depends on: labels that have a vector, the settings, what folders say of themselves."""
-        said = f"{self._memory.space.key}\n{self._settings}\n{sorted(lesson.targets.items())}\n"
+        said = f"{self._memory.space.key}\n{self._settings}\n{sorted(targets.items())}\n"
         state = blake2b(said.encode(), digest_size=16)
         for fingerprint, number, _ in self._memory.features.labels():
-            if number not in lesson.except_in:
+            if number not in except_in:
                 state.update(f"{fingerprint} {number}\n".encode())
         return state.hexdigest()
 

@@ -8,8 +8,7 @@ from typing import Any
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
-from sortd.domain import Decision, Fault, Fingerprint, Leave, MoveTo, Reason
-from sortd.errors import SortdError
+from sortd.domain import Fault
 from sortd.judgement.pace import Pace
 from sortd.messages import (
     Asked,
@@ -28,21 +27,17 @@ from sortd.messages import (
     TrainingLost,
 )
 from sortd.service.asked import Answers
+from sortd.service.deciding import Decider
 from sortd.service.filing import Filer
 from sortd.service.judge import Judge
 from sortd.service.learner import Learner
 from sortd.service.looking import Looker
-from sortd.service.telling import Tell, Telling
+from sortd.service.telling import Tell, telling
 from sortd.store.decisions import DECISION_LOG, DecisionLog
 from sortd.store.memory import Memory
 
 BATCH = 8
 """Videos sent to the extraction child at once: decoders run ahead while one is embedded."""
-
-DECIDED_AT_ONCE = 20
-"""Videos decided before the loop looks into its inbox again."""
-
-PAUSED = "paused"
 
 
 class Sorter:
@@ -63,9 +58,8 @@ class Sorter:
         self._library = library
         self._guard = guard
         self._config = config
-        self._observe = observe
         self._wall = wall
-        self._tell = Telling(write)
+        self._tell = telling(memory.database, write)
         self.decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
         self.judge = Judge(memory, library, probation=config.move.probation)
         self.filer = Filer(
@@ -77,6 +71,7 @@ class Sorter:
             tell=self._tell,
             wall=wall,
         )
+        self.decider = Decider(memory, self.judge, self.filer, observe=observe, tell=self._tell, wall=wall)
         self.looker = Looker(
             memory,
             library,
@@ -91,7 +86,6 @@ class Sorter:
         )
         self.pace = Pace()
         self.answers = Answers(self, tell=self._tell, wall=wall)
-        self._undecided: dict[Fingerprint, None] = {}
         self._extracting = 0
         self.away: str | None = None
         """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
@@ -104,6 +98,7 @@ class Sorter:
         with self.memory.transaction():
             self.memory.backlog.prepare()
         self.learner.load()
+        self.decider.add_all()
         self.looker.rescan()
 
     def catch_up(self) -> None:
@@ -117,16 +112,21 @@ class Sorter:
             self.looker.step(now)
             now += self._config.watch.settle_seconds
         self.learner.changed(self.looker.label_changes, now=now)
-        self._tell.flush()
         self._flush_decisions()
 
     def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Carry out one command while no loop runs."""
         answer = self.answers.to(request)
         self.learner.changed(self.looker.label_changes, now=0.0)
-        self._tell.flush()
         self._flush_decisions()
         return answer
+
+    def _answer(self, request: Mapping[str, Any], reply: Callable[[Mapping[str, Any]], None]) -> None:
+        answer: Mapping[str, Any] = {"error": "the service could not do it; its log says why"}
+        try:
+            answer = self.answers.to(request)
+        finally:
+            reply(answer)
 
     def release(self) -> None:
         """A clean stop: what was begun is as if never begun."""
@@ -142,18 +142,14 @@ class Sorter:
         try:
             self._take(message, now)
             return self._orders(now)
-        except BaseException:
-            self._tell.drop()
-            raise
         finally:
-            self._tell.flush()
             self._flush_decisions()
 
     def wakes_at(self, now: float) -> float | None:
         """When the next Tick is worth having; None: only a message brings news."""
         if self.away is not None:
             return None
-        if self.looker.crowded() or self._undecided:
+        if self.looker.crowded() or self.decider.waiting():
             return now
         times = [self.learner.wakes_at()]
         if self.looker.busy():
@@ -162,7 +158,7 @@ class Sorter:
 
     def idle(self) -> bool:
         """Whether nothing is left to do until something new happens."""
-        return not (self.looker.busy() or self._undecided or self._extracting or self.learner.training)
+        return not (self.looker.busy() or self.decider.waiting() or self._extracting or self.learner.training)
 
     # Messages
 
@@ -172,16 +168,20 @@ class Sorter:
                 self.looker.rescan()
                 with self.memory.transaction():
                     self.memory.index.purge(before=self._wall() - self._config.state.keep_days * 86_400)
-                self.decide_all_soon()
+                    if not self._extracting:
+                        # A result that could not be noted (a full disk) must not leave its video begun for ever.
+                        self.memory.backlog.release_all()
+                self.decider.add_those_time_may_help()
+                self.learner.see_rules()
             case RetrainDue(why):
                 self.learner.ask(why)
             case Asked(request, reply):
-                reply(self.answers.to(request))
+                self._answer(request, reply)
             case Extracted() | ExtractionFailed() | BatchLost():
                 self._note_extraction(message)
             case Trained(report, problem):
                 if self.learner.learned(report, problem):
-                    self.decide_all_soon()
+                    self.decider.add_all()
             case TrainingLost(why):
                 self.learner.lose(why)
             case Tick():
@@ -194,17 +194,17 @@ class Sorter:
         if self.memory.journal.open_count():
             # Before any look, so that a move half noted is never taken for the owner's.
             self.filer.recover()
-        for clip in self.looker.step(now):
-            if self.judge.unsorted(clip) is not None:
-                self._undecided[clip] = None
+        self.decider.add(clip for clip in self.looker.step(now) if self.judge.unsorted(clip) is not None)
         self.learner.changed(self.looker.label_changes, now=now)
         self.looker.label_changes = 0
-        self._decide_some()
+        if not self.looker.scanning():
+            # Until a scan is through, a second copy or a label may not be known yet.
+            self.decider.step()
 
     # Orders
 
     def _orders(self, now: float) -> list[Order]:
-        if self.away is not None or self.paused:
+        if self.away is not None or self.decider.paused:
             return []
         orders: list[Order] = []
         # Labels are told before the first batch is sent, so that what the owner filed goes first.
@@ -233,7 +233,7 @@ class Sorter:
                     backlog.finish(job, features)
                     speech = any(f.extractor == "speech" and f.vector is not None for f in features)
                     self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
-                    self._undecided[job.fingerprint] = None
+                    self.decider.add([job.fingerprint])
                 case ExtractionFailed(job, None, _):
                     self._extracting -= 1
                     backlog.release(job)
@@ -250,79 +250,14 @@ class Sorter:
                     elif not alone:
                         backlog.lose_batch(jobs)
 
-    # Deciding
-
-    def _decide_some(self) -> None:
-        if self.looker.scanning():
-            # Until the first scan is through, a second copy or a label may not be known yet.
-            return
-        for clip in [clip for clip, _ in zip(self._undecided, range(DECIDED_AT_ONCE), strict=False)]:
-            del self._undecided[clip]
-            self._decide(clip)
-
-    def _decide(self, clip: Fingerprint) -> None:
-        verdict = self.judge.judge(clip, now=self._wall())
-        if verdict is None or verdict.fault is not None:
-            return
-        decision: Decision = verdict.decision
-        why: str | None = None
-        if isinstance(decision, MoveTo):
-            refusal = self._move(clip, decision)
-            decision, why = refusal or (decision, None)
-        if isinstance(decision, Leave) and decision.reason is not Reason.PENDING:
-            with self.memory.transaction():
-                news = self.memory.index.tell_left(clip, decision.reason, decision.category)
-            if news:
-                confidence = None if verdict.prediction is None else round(verdict.prediction.confidence, 4)
-                facts = {"reason": decision.reason, "category": decision.category, "confidence": confidence}
-                self._tell("left", path=verdict.path, **facts, **({} if why is None else {"why": why}))
-
-    def _move(self, clip: Fingerprint, move: MoveTo) -> tuple[Leave, str | None] | None:
-        """Carry a move out; where it may not or could not be made: why not."""
-        if self.paused:
-            return Leave(Reason.PAUSED, move.category), None
-        if self._observe:
-            return Leave(Reason.OBSERVE_MODE, move.category), None
-        sighting = self.judge.unsorted(clip)
-        if sighting is None:
-            return None
-        try:
-            self.filer.file(sighting, move)
-        except SortdError as refused:
-            self.looker.touch(sighting.path)
-            return Leave(Reason.MOVE_REFUSED, move.category), str(refused)
-        return None
-
-    # Pausing, and the decision log
-
-    @property
-    def paused(self) -> bool:
-        """The owner asked for no moves and no extraction meanwhile."""
-        return self.memory.database.note(PAUSED) == "1"
-
-    def pause(self, paused: bool) -> None:  # noqa: FBT001 - the state itself
-        """Keep the owner's wish, over restarts too."""
-        with self.memory.transaction():
-            self.memory.database.write_note(PAUSED, "1" if paused else "0")
-        if not paused:
-            self.decide_all_soon()
-
     # What the owner's commands need
 
     def status(self) -> dict[str, Any]:
         """What only the running service knows."""
         now = self._wall()
-        state = "away" if self.away else "paused" if self.paused else "idle" if self.idle() else "running"
+        state = "away" if self.away else "paused" if self.decider.paused else "idle" if self.idle() else "running"
         rate, ends_at = self.pace.rate(now), self.pace.ends_at(self.memory.index.tally().pending, now)
         return {"state": state, "why": self.away or "", "watcher": self.watcher, "rate": rate, "ends_at": ends_at}
-
-    def decide_soon(self, clips: list[Fingerprint]) -> None:
-        """Decide these anew: what is known of them changed."""
-        self._undecided.update(dict.fromkeys(clips))
-
-    def decide_all_soon(self) -> None:
-        """Decide every unsorted video anew."""
-        self.decide_soon(self.memory.index.fingerprints(home=None))
 
     def labels_changed(self, count: int) -> None:
         """So many labels came, changed or went by a command."""
@@ -335,4 +270,3 @@ class Sorter:
             except OSError as problem:
                 # It stays in the index and is appended once the root can be written again.
                 self._tell("decision_log_waits", why=str(problem))
-                self._tell.flush()

@@ -1,31 +1,20 @@
-"""The lines of the log, held back until what they tell is committed."""
+"""The lines of the log: what is told in a transaction is written when it is committed, or never."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+
+from sortd.store.database import Database
 
 Tell = Callable[..., None]
 """`tell("moved", path=..., to=...)`: one line per outcome, in the past tense."""
 
 
-class Telling:
-    """Collects lines during a transaction; a line that was never true is never written."""
+def telling(database: Database, write: Tell) -> Tell:
+    """Make a `tell` that writes nothing that was never true."""
 
-    def __init__(self, write: Tell) -> None:
-        self._write = write
-        self._held: list[tuple[str, dict[str, Any]]] = []
+    def tell(event: str, **facts: object) -> None:
+        database.after_commit(partial(write, event, **facts))
 
-    def __call__(self, event: str, **facts: object) -> None:
-        """Hold one line."""
-        self._held.append((event, facts))
-
-    def flush(self) -> None:
-        """Write what is held: it is committed now."""
-        held, self._held = self._held, []
-        for event, facts in held:
-            self._write(event, **facts)
-
-    def drop(self) -> None:
-        """Forget what is held: it was rolled back."""
-        self._held.clear()
+    return tell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
@@ -112,11 +112,16 @@ MIGRATIONS = [
 """Each runs once, in one transaction with the count of itself in `PRAGMA user_version`."""
 
 
+VERSION = sqlite3.sqlite_version
+"""Of SQLite itself."""
+
+
 class Database:
     """One connection; the service holds the only one that writes."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._after_commit: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, path: Path, *, query_only: bool = False) -> Database:
@@ -168,10 +173,22 @@ class Database:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._after_commit.clear()
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+        calls, self._after_commit = self._after_commit, []
+        for call in calls:
+            call()
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the present transaction is committed; at once where there is none."""
+        if self._connection.in_transaction:
+            self._after_commit.append(call)
+        else:
+            call()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

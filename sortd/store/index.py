@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -175,6 +176,14 @@ class Index:
             ).rowcount
             == 1
         )
+
+    def left_for(self, reasons: Sequence[Reason]) -> list[Fingerprint]:
+        """Present videos that were last left for one of these reasons."""
+        marks = ", ".join("?" * len(reasons))
+        rows = self._db.execute(
+            f"SELECT fingerprint FROM videos v WHERE left_reason IN ({marks}) AND {PRESENT}", *reasons
+        )
+        return [Fingerprint(row[0]) for row in rows]
 
     def fingerprints(self, *, home: Category | None, placed_by: Placer | None = None) -> list[Fingerprint]:
         """Present videos held to a category (None: to none), oldest first."""
