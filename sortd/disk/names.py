@@ -35,7 +35,12 @@ def extensions_of(words: Iterable[str]) -> frozenset[str]:
 def is_left_alone(name: str) -> bool:
     """Whether a file or folder of this name is none of sortd's business: hidden, a system's own, unfinished."""
     lower = name.lower()
-    return name.startswith(".") or lower in _LEFT_ALONE or lower.endswith(_UNFINISHED)
+    return is_hidden(name) or lower in _LEFT_ALONE or lower.endswith(_UNFINISHED)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name begins with one dot; more are an ellipsis ("...and then.mp4"), but for the folder above, ".."."""
+    return name.startswith(".") and (name == ".." or not name.startswith(".."))
 
 
 def is_video(name: str, extensions: Collection[str]) -> bool:

@@ -132,6 +132,8 @@ def test_a_root_that_is_itself_a_symlink_is_followed(tmp_path: Path) -> None:
         "cafe\u0301.mp4".encode(),
         b"CON.mp4",
         b"a..b...c.mp4",
+        b"...and then.mp4",
+        b"..\xc0\xaf..\xc0\xafetc.mp4",
     ],
     ids=ascii,
 )
