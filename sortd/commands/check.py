@@ -129,6 +129,7 @@ def _decoder(config: Config) -> Finding:
             on_end=lambda _, lost: answers.put(lost),
             deadline_seconds=settings.timeout_seconds,
             idle_seconds=0.0,
+            threads=1,
         )
         status = clip.stat()
         identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)

@@ -48,6 +48,8 @@ STEP_BACK_SECONDS = 1.0
 
 PROGRESS_SECONDS = 0.2
 
+TRAINING_THREADS = 2
+
 BURST = 1000
 """Messages taken from the inbox before time is given to what waits."""
 
@@ -265,6 +267,7 @@ class Daemon:
             on_end=on_end,
             deadline_seconds=settings.timeout_seconds,
             idle_seconds=settings.idle_seconds,
+            threads=1,
         )
 
     def _training(self, sorter: Sorter, guard: Guard) -> Worker:
@@ -284,4 +287,5 @@ class Daemon:
             on_end=on_end,
             deadline_seconds=TRAINING_DEADLINE_SECONDS,
             idle_seconds=0.0,
+            threads=TRAINING_THREADS,
         )

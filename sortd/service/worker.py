@@ -58,6 +58,7 @@ class Worker:
 
     `call` names, as "module:function", what the child runs: `function(settings)` gives a callable that takes a task and
     yields answers (or ALIVE). `on_end(task, lost)` is called once for each task, with None when all went well.
+    `threads` is how many cores one numerical operation may take.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Worker:
         on_end: Callable[[Any, Lost | None], None],
         deadline_seconds: float,
         idle_seconds: float,
+        threads: int,
     ) -> None:
         self._call = call
         self._settings = settings
@@ -76,6 +78,7 @@ class Worker:
         self._on_end = on_end
         self._deadline_seconds = deadline_seconds
         self._idle_seconds = idle_seconds
+        self._threads = threads
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._child: _Child | None = None
         self._stopping = threading.Event()
@@ -105,7 +108,7 @@ class Worker:
             if task is None:
                 break
             if self._child is None:
-                self._child = _Child(self._call, self._settings)
+                self._child = _Child(self._call, self._settings, threads=self._threads)
             lost = self._serve(self._child, task)
             if lost is not None:
                 self._dismiss()
@@ -133,13 +136,16 @@ class Worker:
 
 
 class _Child:
-    def __init__(self, call: str, settings: object) -> None:
+    def __init__(self, call: str, settings: object, *, threads: int) -> None:
+        # Numerical libraries read this once, when they are loaded; by default each takes all cores and they fight.
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
         ours, theirs = socket.socketpair()
         with theirs:
             # -P: a file called json.py in the current folder is no module of ours.
             self._process = subprocess.Popen(  # noqa: S603 - ourselves, by the very interpreter that runs us
                 [sys.executable, "-P", "-m", "sortd.service.worker", str(theirs.fileno()), call],
                 pass_fds=[theirs.fileno()],
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -47,6 +47,7 @@ def work():
         on_end=lambda task, lost: answers.put((task, lost)),
         deadline_seconds=0.5,
         idle_seconds=0.3,
+        threads=1,
     )
 
     def ask(task):
