@@ -60,7 +60,7 @@ class Timeline:
         for index in sorted(wanted):
             position = int(order[index])
             stamp = int(self.stamps[position])
-            key = int(self.keys[self.stamps[self.keys] <= stamp][-1])
+            key = int(self.keys[(self.stamps[self.keys] <= stamp) & (self.keys <= position)][-1])
             if key > reached:
                 runs.append(Run(key, {}))
             runs[-1].due[stamp] = index
