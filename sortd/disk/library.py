@@ -131,10 +131,7 @@ class Library:
 
     def category_of(self, path: PurePath) -> Category | None:
         """The category that the path's folder belongs to; None for the root and for what the owner calls unsorted."""
-        folder = path.parent
-        if not folder.parts or self._rules.nearest(folder).role is Role.UNSORTED:
-            return None
-        return Category("/".join(folder.parts[: self._levels]))
+        return self._category(path.parent)
 
     def place(self, path: PurePath) -> Place:
         """Where a video at this path stands."""
@@ -156,7 +153,7 @@ class Library:
                     continue
                 raise LibraryUnavailable(f"{folder} cannot be listed: {problem.strerror}") from problem
             waiting += self._subfolders(folder, listing)
-            category = self.category_of(folder / "any")
+            category = self._category(folder)
             if category is not None and (deep or any(True for _ in self._videos(folder, listing))):
                 found.append(Folder(category, status.st_dev, status.st_ino))
         return sorted(found, key=lambda folder: folder.name)
@@ -178,6 +175,11 @@ class Library:
             raise LibraryUnavailable(f"{path.parent} cannot be listed: {problem.strerror}") from problem
         found = names.companions(path.name, files, extensions=self._extensions)
         return tuple(path.parent / name for name in found)
+
+    def _category(self, folder: PurePath) -> Category | None:
+        if folder == ROOT or self._rules.nearest(folder).role is Role.UNSORTED:
+            return None
+        return Category("/".join(folder.parts[: self._levels]))
 
     def _status(self, path: PurePath) -> os.stat_result | None:
         if path.is_absolute() or ".." in path.parts:
