@@ -180,12 +180,12 @@ def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, targ
     """Raise a threshold that all share until a category's own mistakes fit the target; None: they never do.
 
     `confidence` and `correct` are of the examples predicted to be of this category. One mistake proves nothing and
-    is forgiven; a second one within the first 1 / (1 - target) moves is not.
+    is forgiven, unless it is half of all there is; a second within the first 1 / (1 - target) moves is not.
     """
     cuts, moves, wrong = _cuts(confidence, correct)
-    fits = wrong - 1 <= (1 - target_precision) * moves + _ROUNDING
+    fits = (wrong - 1 <= (1 - target_precision) * moves + _ROUNDING) & (2 * wrong < moves)
     above = cuts >= threshold
-    if fits[above].all():
+    if not above.any() or fits[above][-1]:
         return threshold
     return float(cuts[above & fits][-1]) if fits[above].any() else None
 
