@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sortd.domain import Category, Feature, FeatureSpace, MovePlan, Needs, Policy, Prediction, Sample, Vector
+from sortd.domain import Category, Feature, FeatureSpace, Needs, Policy, Prediction, Sample, Vector
 
 
 class Extractor(Protocol):
@@ -32,9 +32,3 @@ class Predictor(Protocol):
     @property
     def examples(self) -> Mapping[Category, int]: ...
     def predict(self, vector: Vector) -> Prediction: ...
-
-
-class Mover(Protocol):
-    """Carries out a plan: all of it or none. Raises MoveRefused; never overwrites."""
-
-    def move(self, plan: MovePlan) -> None: ...

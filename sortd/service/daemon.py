@@ -44,7 +44,7 @@ CHECK_SECONDS = 5.0
 TRAINING_DEADLINE_SECONDS = 1800.0
 
 STEP_BACK_SECONDS = 1.0
-"""After a step that failed, so that a lasting fault costs a line a second and no more."""
+"""After a step that failed, so that a lasting fault does not cost all of a core."""
 
 PROGRESS_SECONDS = 0.2
 
@@ -66,6 +66,7 @@ class Daemon:
         self._once = once
         self._progress = progress
         self._told_progress_at = 0.0
+        self._problem: str | None = None
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._log = get()
 
@@ -187,19 +188,20 @@ class Daemon:
     def _handle(self, sorter: Sorter, message: Message) -> list[Order]:
         try:
             orders = sorter.handle(message, time.monotonic())
-        except LibraryUnavailable as problem:
-            # The root or the index went in the middle of a step: the next check tells more.
-            self._log.warning("step_failed", why=str(problem))
-        except Exception:
+        except Exception as problem:
             if self._once:
                 raise
-            self._log.exception("step_failed")
-        else:
-            if self._progress is not None and isinstance(message, Extracted | ExtractionFailed):
-                self._tell_progress(sorter)
-            return orders
-        time.sleep(STEP_BACK_SECONDS)
-        return []
+            if repr(problem) != self._problem:
+                # Told once, not every second for as long as it lasts.
+                self._problem = repr(problem)
+                expected = isinstance(problem, LibraryUnavailable)
+                self._log.error("step_failed", why=str(problem), exc_info=not expected)
+            time.sleep(STEP_BACK_SECONDS)
+            return []
+        self._problem = None
+        if isinstance(message, Extracted | ExtractionFailed):
+            self._tell_progress(sorter)
+        return orders
 
     def _tell_progress(self, sorter: Sorter) -> None:
         now = time.monotonic()
@@ -211,6 +213,8 @@ class Daemon:
     def _check(self, sorter: Sorter, guard: Guard, watcher: Watcher | None) -> None:
         """Notice a root that went or came back, and a watcher that died."""
         why = guard.here()
+        if why is not None and self._once:
+            raise RootAway(why)
         if why is not None and sorter.away is None:
             self._log.warning("root_away", root=guard.root, why=why)
         elif why is None and sorter.away is not None:

@@ -113,15 +113,15 @@ class Looker:
 
     def _scan(self) -> Iterator[PurePath]:
         """Every path whose file is not what the index knows."""
-        self._scan_due = False
         with self._memory.transaction():
             self._memory.index.begin_scan()
         known = self._memory.index.identities()
         scan = self._library.scan()
+        self._scan_due = False
         paths = []
-        for path in scan:
+        for path, identity in scan.videos.items():
             sighting = known.pop(path, None)
-            if sighting is None or _changed(sighting, self._stat(path)):
+            if sighting is None or _changed(sighting, identity):
                 paths.append(path)
         if self._guard.here() is not None:
             # What looked like an empty folder was a disk that went away.
@@ -222,6 +222,7 @@ class Looker:
                     table.add(folder)
                 case categories.Gone(number):
                     table.retire(number)
+                    self.label_changes += table.labels(number)
                 case categories.Renamed(number, was, folder):
                     table.update(number, folder)
                     self._tell("renamed", was=was, category=folder.name)

@@ -151,10 +151,9 @@ class Sorter:
             return None
         if self.looker.crowded() or self.decider.waiting():
             return now
-        times = [self.learner.wakes_at()]
         if self.looker.busy():
-            times.append(now + max(0.05, self._config.watch.settle_seconds / 4))
-        return min((time for time in times if time is not None), default=None)
+            return now + max(0.05, self._config.watch.settle_seconds / 4)
+        return None if self.decider.paused else self.learner.wakes_at()
 
     def idle(self) -> bool:
         """Whether nothing is left to do until something new happens."""

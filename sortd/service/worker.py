@@ -93,10 +93,11 @@ class Worker:
         """Kill the child and forget every task; nothing more is called."""
         self._stopping.set()
         self._tasks.put(None)
-        child = self._child
-        if child is not None:
-            child.kill()
-        self._thread.join()
+        while self._thread.is_alive():
+            child = self._child
+            if child is not None:
+                child.kill()
+            self._thread.join(timeout=0.1)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -132,6 +133,7 @@ class Worker:
     def _dismiss(self) -> None:
         if self._child is not None:
             self._child.kill()
+            self._child.close()
             self._child = None
 
 
@@ -159,6 +161,9 @@ class _Child:
         """End it and whatever it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Leave nothing of it behind."""
         self.reap()
         self.connection.close()
 

@@ -62,6 +62,11 @@ class Categories:
         """No folder is this category any more."""
         self._db.execute("UPDATE categories SET present = 0 WHERE id = ?", number)
 
+    def labels(self, number: int) -> int:
+        """How many videos the owner put there, those that are gone since included."""
+        row = self._db.one("SELECT count(*) FROM videos WHERE home = ? AND placed_by = 'owner'", number)
+        return 0 if row is None else int(row[0])
+
     def judged(self, category: Category, *, confirmed: int = 0, corrected: int = 0, now: float) -> None:
         """The owner agreed with placements in this category, or took them out."""
         self._db.execute(

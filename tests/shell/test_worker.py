@@ -25,7 +25,7 @@ def helper(greeting):
             case "hang":
                 time.sleep(60)
             case "slow":
-                for _ in range(8):
+                for _ in range(40):
                     time.sleep(0.1)
                     yield ALIVE
                 yield "at last"
@@ -45,7 +45,7 @@ def work():
         "hello",
         on_answer=lambda task, answer: answers.put((task, answer)),
         on_end=lambda task, lost: answers.put((task, lost)),
-        deadline_seconds=0.5,
+        deadline_seconds=3.0,
         idle_seconds=0.3,
         threads=1,
     )
@@ -54,7 +54,7 @@ def work():
         worker.submit(task)
         got = []
         while True:
-            of, answer = answers.get(timeout=20)
+            of, answer = answers.get(timeout=60)
             assert of == task
             if answer is None or hasattr(answer, "hung"):
                 return got, answer
