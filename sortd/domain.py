@@ -225,12 +225,12 @@ class MovePlan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One video and the extractors whose feature it lacks."""
+    """One video and the parts of feature spaces that it lacks."""
 
     fingerprint: Fingerprint
     path: PurePath
     identity: Identity
-    extractors: tuple[str, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,8 @@ from sortd.store.database import Database, category_of
 class Features:
     """Reads and writes; the caller opens the transactions."""
 
-    def __init__(self, database: Database, space: FeatureSpace) -> None:
+    def __init__(self, database: Database) -> None:
         self._db = database
-        self._space = space
 
     def store(self, fingerprint: Fingerprint, feature: Feature) -> None:
         """Keep one feature; a second of the same version replaces the first."""
@@ -32,10 +31,10 @@ class Features:
             json.dumps(dict(feature.details)),
         )
 
-    def of(self, fingerprint: Fingerprint) -> dict[str, Feature]:
-        """A video's features in the space, by extractor; one that is not there was never extracted."""
+    def of(self, fingerprint: Fingerprint, space: FeatureSpace) -> dict[str, Feature]:
+        """A video's features in a space, by extractor; one that is not there was never extracted."""
         found = {}
-        for part in self._space.parts:
+        for part in space.parts:
             row = self._db.execute(
                 "SELECT vector, text, details FROM features WHERE (fingerprint, extractor, version) = (?, ?, ?)",
                 fingerprint,
@@ -47,14 +46,14 @@ class Features:
                 found[part.extractor] = Feature(part.extractor, part.version, vector, row[1], json.loads(row[2]))
         return found
 
-    def labels(self) -> Iterator[tuple[Fingerprint, int, Category]]:
+    def labels(self, space: FeatureSpace) -> Iterator[tuple[Fingerprint, int, Category]]:
         """The owner's labels, of videos (present or not) that have a vector, in categories that stand.
 
         Each with its category's number and name: the number stays when the folder is renamed.
         """
         rows = self._db.execute(
             "SELECT v.fingerprint, c.id, c.name FROM videos v JOIN categories c ON c.id = v.home AND c.present"
-            f" WHERE v.placed_by = 'owner' AND {complete(self._space)} ORDER BY v.fingerprint"
+            f" WHERE v.placed_by = 'owner' AND {complete(space)} ORDER BY v.fingerprint"
         )
         for row in rows:
             yield Fingerprint(row[0]), row[1], category_of(row[2])
