@@ -86,6 +86,8 @@ class Feature:
     vector: Vector | None
     text: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    frames: Matrix | None = None
+    """Each frame's own vector [n, dim], where the extractor looks at frames."""
 
 
 @dataclass(frozen=True, slots=True)

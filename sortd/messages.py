@@ -72,6 +72,14 @@ class BatchLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """Something in a child that whoever reads the log should know, as a line of the log."""
+
+    event: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """What the training child reports: `problem` is a sentence where no classifier came out of it."""
 
@@ -102,6 +110,7 @@ Message = (
     | Extracted
     | ExtractionFailed
     | BatchLost
+    | Said
     | Trained
     | TrainingLost
     | Stop

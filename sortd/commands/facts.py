@@ -133,7 +133,7 @@ def explain(read: Reading, path: PurePath, *, now: float) -> dict[str, Any]:
         raise LibraryUnavailable(f"{path} is no video that sortd knows in {read.root}")
     clip = sighting.fingerprint
     record = memory.index.record(clip)
-    features = memory.features.of(clip)
+    features = memory.features.of(clip, memory.space)
     verdict = read.judge.judge(clip, now=now)
     if verdict is None or read.library.category_of(path) is not None:
         prediction = read.judge.predict(clip)
@@ -193,11 +193,11 @@ def _decision(verdict: Verdict) -> dict[str, Any]:
 def _neighbours(read: Reading, clip: Fingerprint) -> list[dict[str, Any]]:
     """The labelled videos most like this one, itself left out."""
     memory, space = read.memory, read.memory.space
-    features = memory.features.of(clip)
-    labels = [(other, name) for other, _, name in memory.features.labels() if other != clip]
+    features = memory.features.of(clip, memory.space)
+    labels = [(other, name) for other, _, name in memory.features.labels(space) if other != clip]
     if not features or not labels:
         return []
-    rows = unit_parts(np.stack([fuse(memory.features.of(other), space) for other, _ in labels]), space)
+    rows = unit_parts(np.stack([fuse(memory.features.of(other, space), space) for other, _ in labels]), space)
     own = unit_parts(fuse(features, space)[None, :], space)
     likenesses = likeness(own, rows, space)[0]
     nearest = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sortd.domain import FeatureSpace
+from sortd.extract import Settings
 
 EXTRACTION = "sortd.service.extracting:extraction"
 TRAINING = "sortd.service.training:training"
@@ -16,8 +17,7 @@ class ExtractionSettings:
     """What an extraction child is told once."""
 
     root: Path
-    extractors: tuple[str, ...]
-    frames: int
+    extract: Settings
     timeout_seconds: float
 
 

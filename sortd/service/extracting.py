@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
-from sortd.domain import Fault, Feature, Identity, Job, Needs, Sample
+from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
 from sortd.errors import ExtractionError
 from sortd.extract import load
 from sortd.extract.decoder import Decoder
-from sortd.messages import Extracted, ExtractionFailed
+from sortd.extract.encoders import Networks
+from sortd.messages import Extracted, ExtractionFailed, Said
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings
-from sortd.service.worker import ALIVE
+from sortd.service.worker import Alive
 
 DECODERS = 2
 """Decoders run ahead of the extractors; more of them would only compete for the same two or three cores."""
@@ -32,45 +33,77 @@ class _FileChanged(Exception):
 
 def extraction(settings: ExtractionSettings) -> Callable[[tuple[Job, ...]], Iterator[object]]:
     """A task is a batch of jobs; each is answered by Extracted or ExtractionFailed, in the order they finish."""
-    extractors = {name: load(name, frames=settings.frames) for name in settings.extractors}
-    decoder = Decoder(combined([e.needs for e in extractors.values()]), timeout_seconds=settings.timeout_seconds)
+    said: list[Said] = []
+    networks = Networks(settings.extract, say=lambda event, **facts: said.append(Said(event, facts)))
+    made: dict[tuple[Part, ...], _Bench] = {}
     pool = ThreadPoolExecutor(DECODERS)
+
+    def benches(parts: tuple[Part, ...]) -> list[_Bench]:
+        """One for each family: the built-in encoder looks at small pictures and the networks at whole ones."""
+        families: dict[str, tuple[Part, ...]] = {}
+        for part in parts:
+            family = part.version.split("-")[0]
+            families[family] = (*families.get(family, ()), part)
+        for family in families.values():
+            if family not in made:
+                extractors = [load(part, settings.extract, networks) for part in family]
+                made[family] = _Bench(extractors, settings.timeout_seconds)
+        return [made[family] for family in families.values()]
 
     def extract(jobs: tuple[Job, ...]) -> Iterator[object]:
         began = time.monotonic()
-        samples = {pool.submit(_decode, decoder, settings.root, job): job for job in jobs}
-        waiting = set(samples)
+        waiting = {pool.submit(_samples, benches(job.parts), settings.root, job): job for job in jobs}
         while waiting:
-            done, waiting = wait(waiting, timeout=PATIENCE_SECONDS, return_when=FIRST_COMPLETED)
+            done, _ = wait(waiting, timeout=PATIENCE_SECONDS, return_when=FIRST_COMPLETED)
             if not done:
-                yield ALIVE
+                yield Alive()
             for future in done:
-                job = samples.pop(future)
+                job = waiting.pop(future)
                 try:
-                    sample = future.result()
+                    samples = future.result()
                 except ExtractionError as error:
                     yield ExtractionFailed(job, error.fault, str(error))
+                    continue
                 except _FileChanged as error:
                     yield ExtractionFailed(job, None, str(error))
-                else:
-                    yield Extracted(job, _features(extractors, job, sample), time.monotonic() - began)
+                    continue
+                length = max(sample.seconds for sample in samples.values())
+                yield Alive(settings.timeout_seconds + length / 2)
+                features = tuple(feature for bench, sample in samples.items() for feature in bench.extract(sample))
+                yield from said
+                said.clear()
+                yield Extracted(job, features, time.monotonic() - began)
 
     return extract
+
+
+class _Bench:
+    """Extractors of one family, and the decoder that gives them what they all need by opening a file once."""
+
+    def __init__(self, extractors: Sequence[Extractor], timeout_seconds: float) -> None:
+        self._extractors = extractors
+        needs = combined([extractor.needs for extractor in extractors])
+        self.decoder = Decoder(needs, timeout_seconds=timeout_seconds)
+
+    def extract(self, sample: Sample) -> list[Feature]:
+        return [extractor.extract([sample])[0] for extractor in self._extractors]
 
 
 def combined(needs: list[Needs]) -> Needs:
     """What satisfies all of them with one opening of the file."""
     sides = [need.short_side for need in needs if need.frames]
+    lengths = [need.sound_seconds for need in needs if need.sound]
     return Needs(
         frames=max(need.frames for need in needs),
         following=any(need.following for need in needs),
         short_side=None if None in sides else max((side for side in sides if side), default=None),
         sound=any(need.sound for need in needs),
+        sound_seconds=None if None in lengths else max((length for length in lengths if length), default=None),
     )
 
 
-def _features(extractors: dict[str, Extractor], job: Job, sample: Sample) -> tuple[Feature, ...]:
-    return tuple(extractors[name].extract([sample])[0] for name in job.extractors)
+def _samples(benches: list[_Bench], root: Path, job: Job) -> dict[_Bench, Sample]:
+    return {bench: _decode(bench.decoder, root, job) for bench in benches}
 
 
 def _decode(decoder: Decoder, root: Path, job: Job) -> Sample:

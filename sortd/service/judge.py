@@ -63,9 +63,9 @@ class Judge:
         if record.home is not None:
             return Verdict(path, Leave(Reason.ALREADY_FILED, record.home))
         fault = self._memory.backlog.fault_of(fingerprint)
-        if fault is not None or self._memory.backlog.waits(fingerprint):
+        prediction = None if fault else self.predict(fingerprint)
+        if fault is not None or (prediction is None and self._memory.backlog.waits(fingerprint)):
             return Verdict(path, Leave(Reason.PENDING), fault=fault)
-        prediction = self.predict(fingerprint)
         decision = self._decide(prediction, record.vetoes, now, planned or Counter())
         held = self._library.hands_off(path) or (
             isinstance(decision, MoveTo) and not self._takes_videos(decision.category)
@@ -85,7 +85,9 @@ class Judge:
         """What the classifier says, under the categories' names of today; None without a classifier or a vector."""
         if self.classifier is None:
             return None
-        features = self._memory.features.of(fingerprint)
+        features = self._memory.features.of(fingerprint, self.classifier.space)
+        if len(features) < len(self.classifier.space.parts):
+            return None
         if not any(feature.vector is not None for feature in features.values()):
             return None
         prediction = self.classifier.predict(fuse(features, self.classifier.space))

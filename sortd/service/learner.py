@@ -115,7 +115,7 @@ class Learner:
             return False
         adopted = Adopted(report["digest"], self._wall(), report, report["file"])
         with self._memory.transaction():
-            unused = self._memory.classifiers.adopt(adopted)
+            unused = self._memory.classifiers.adopt(adopted, self._memory.space)
             self._write(PROBLEM, "")
         for file in unused:
             (self._state / Path(file).name).unlink(missing_ok=True)
@@ -161,7 +161,7 @@ class Learner:
         """All that a training depends on: labels that have a vector, the settings, what folders say of themselves."""
         said = f"{self._memory.space.key}\n{self._settings}\n{sorted(targets.items())}\n"
         state = blake2b(said.encode(), digest_size=16)
-        for fingerprint, number, _ in self._memory.features.labels():
+        for fingerprint, number, _ in self._memory.features.labels(self._memory.space):
             if number not in except_in:
                 state.update(f"{fingerprint} {number}\n".encode())
         return state.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
+from sortd.domain import Category, Fingerprint, MoveTo, TrainingSet
 from sortd.judgement.decide import decide
 from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import Classifier, UnusableClassifier
@@ -30,7 +30,7 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
         with memory.database.snapshot():
             data = training_set(memory, except_in=lesson.except_in)
             serving = memory.classifiers.serving()
-            unsorted = _vectors(memory, memory.index.fingerprints(home=None))
+            unsorted = memory.index.fingerprints(home=None)
         try:
             challenger = train(
                 data,
@@ -44,8 +44,8 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
             return
         file = f"classifier-{lesson.digest[:16]}.npz"
         challenger.save(settings.state / file)
-        before = _movable(_load(settings.state / serving.file) if serving else None, unsorted)
-        after = _movable(challenger, unsorted)
+        before = _movable(memory, _load(settings.state / serving.file) if serving else None, unsorted)
+        after = _movable(memory, challenger, unsorted)
         report = asdict(challenger.report) | {
             "digest": lesson.digest,
             "file": file,
@@ -60,20 +60,14 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
 
 def training_set(memory: Memory, *, except_in: frozenset[int]) -> TrainingSet:
     """The owner's labels that have a vector, by category number."""
-    labels = [(clip, number) for clip, number, _ in memory.features.labels() if number not in except_in]
-    vectors = [fuse(memory.features.of(clip), memory.space) for clip, _ in labels]
+    labels = [(clip, number) for clip, number, _ in memory.features.labels(memory.space) if number not in except_in]
+    vectors = [fuse(memory.features.of(clip, memory.space), memory.space) for clip, _ in labels]
     return TrainingSet(
         memory.space,
         np.stack(vectors) if vectors else np.zeros((0, memory.space.dim), np.float32),
         tuple(Category(str(number)) for _, number in labels),
         tuple(clip for clip, _ in labels),
     )
-
-
-def _vectors(memory: Memory, clips: Sequence[Fingerprint]) -> Matrix:
-    found = (memory.features.of(clip) for clip in clips)
-    vectors = [fuse(features, memory.space) for features in found if features]
-    return np.stack(vectors) if vectors else np.zeros((0, memory.space.dim), np.float32)
 
 
 def _load(file: Path) -> Classifier | None:
@@ -83,12 +77,17 @@ def _load(file: Path) -> Classifier | None:
         return None
 
 
-def _movable(classifier: Classifier | None, vectors: Matrix) -> set[int]:
-    """Rows that this classifier would let move, whatever the owner's vetoes say."""
-    if classifier is None or not len(vectors):
+def _movable(memory: Memory, classifier: Classifier | None, clips: Sequence[Fingerprint]) -> set[Fingerprint]:
+    """Videos that this classifier would let move, whatever the owner's vetoes say."""
+    if classifier is None:
         return set()
+    found = {clip: memory.features.of(clip, classifier.space) for clip in clips}
+    whole = {clip: features for clip, features in found.items() if len(features) == len(classifier.space.parts)}
+    if not whole:
+        return set()
+    vectors = np.stack([fuse(features, classifier.space) for features in whole.values()])
     decisions = (
         decide(prediction, classifier.policy, vetoes=(), examples=classifier.examples, trust={})
         for prediction in classifier.predict_all(vectors)
     )
-    return {row for row, decision in enumerate(decisions) if isinstance(decision, MoveTo)}
+    return {clip for clip, decision in zip(whole, decisions, strict=True) if isinstance(decision, MoveTo)}

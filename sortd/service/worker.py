@@ -38,8 +38,13 @@ class _Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Alive:
-    """The child still works on its task."""
+class Alive:
+    """What a task yields when it has nothing to answer yet but is not stuck.
+
+    `seconds`: the next sign of life may take so long; None: no longer than ever.
+    """
+
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +54,11 @@ class _Finished:
     problem: str | None
 
 
-ALIVE = _Alive()
-"""What a task yields while it has nothing to answer yet but is not stuck."""
-
-
 class Worker:
     """Hands tasks to a child and their answers to `on_answer(task, answer)`, both called in a thread of its own.
 
     `call` names, as "module:function", what the child runs: `function(settings)` gives a callable that takes a task and
-    yields answers (or ALIVE). `on_end(task, lost)` is called once for each task, with None when all went well.
+    yields answers (or Alive). `on_end(task, lost)` is called once for each task, with None when all went well.
     `threads` is how many cores one numerical operation may take.
     """
 
@@ -118,17 +119,21 @@ class Worker:
         self._dismiss()
 
     def _serve(self, child: _Child, task: object) -> Lost | None:
+        patience = self._deadline_seconds
         try:
             child.connection.send(task)
-            while child.connection.poll(self._deadline_seconds):
+            while child.connection.poll(patience):
                 message = child.connection.recv()
-                if isinstance(message, _Answer) and not self._stopping.is_set():
-                    self._on_answer(task, message.value)
+                patience = self._deadline_seconds
+                if isinstance(message, Alive):
+                    patience = message.seconds or patience
                 elif isinstance(message, _Finished):
                     return None if message.problem is None else Lost(hung=False, message=message.problem)
+                elif not self._stopping.is_set():
+                    self._on_answer(task, message.value)
         except (EOFError, OSError):
             return Lost(hung=False, message=f"its process ended ({child.reap()})")
-        return Lost(hung=True, message=f"no sign of life for {self._deadline_seconds:g} seconds")
+        return Lost(hung=True, message=f"no sign of life for {patience:g} seconds")
 
     def _dismiss(self) -> None:
         if self._child is not None:
@@ -188,7 +193,7 @@ def _work(connection: Connection, call: str) -> None:
         problem = None
         try:
             for answer in handle(task):
-                connection.send(answer if answer is ALIVE else _Answer(answer))
+                connection.send(answer if isinstance(answer, Alive) else _Answer(answer))
         except Exception:  # noqa: BLE001 - whatever it is, the service must hear of it
             problem = traceback.format_exc(limit=-3)
         connection.send(_Finished(problem))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from sortd.domain import Fault, Feature, FeatureSpace, Fingerprint, Identity, Job
+from sortd.domain import Fault, Feature, FeatureSpace, Fingerprint, Identity, Job, Part
 from sortd.store.database import Database, path_of
 from sortd.store.features import Features, complete
 
@@ -32,12 +32,23 @@ class Backlog:
 
     def __init__(self, database: Database, space: FeatureSpace) -> None:
         self._db = database
-        self._space = space
-        self._features = Features(database, space)
+        self._wanted = space
+        self._serving: FeatureSpace | None = None
+        self._features = Features(database)
+
+    def want(self, space: FeatureSpace, *, serving: FeatureSpace | None) -> None:
+        """Ask for every video's features in a space, and for the unsorted ones' also in the one that decides till then.
+
+        `serving=None`: it is the same one, or can be extracted no more.
+        """
+        self._wanted, self._serving = space, serving
+        lacks = f"NOT ({complete(space)})"
+        if serving is not None:
+            lacks += f" OR v.home IS NULL AND NOT ({complete(serving)})"
+        self._db.execute(f"UPDATE videos AS v SET pending = {lacks}")
 
     def prepare(self) -> None:
-        """At start: which videos lack a feature of this space; what a kill interrupted goes on one by one."""
-        self._db.execute(f"UPDATE videos AS v SET pending = NOT ({complete(self._space)})")
+        """At start: what a kill interrupted goes on one by one."""
         self._db.execute("UPDATE attempts SET alone = 1 WHERE running = 'batch'")
         self._db.execute(
             "UPDATE attempts SET fault = ?, message = 'sortd was killed each time it was tried'"
@@ -156,6 +167,11 @@ class Backlog:
         )
         return row is not None
 
-    def _lacking(self, fingerprint: Fingerprint) -> tuple[str, ...]:
-        present = self._features.of(fingerprint)
-        return tuple(part.extractor for part in self._space.parts if part.extractor not in present)
+    def _lacking(self, fingerprint: Fingerprint) -> tuple[Part, ...]:
+        spaces = [self._wanted]
+        if self._serving is not None and self._db.one(
+            "SELECT 1 FROM videos WHERE fingerprint = ? AND home IS NULL", fingerprint
+        ):
+            spaces.append(self._serving)
+        parts = dict.fromkeys(part for space in spaces for part in space.parts)
+        return tuple(part for part in parts if not self._features.has(fingerprint, part))

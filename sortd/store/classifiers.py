@@ -27,15 +27,14 @@ class Adopted:
 class Classifiers:
     """Reads and writes; the caller opens the transactions."""
 
-    def __init__(self, database: Database, space: FeatureSpace) -> None:
+    def __init__(self, database: Database) -> None:
         self._db = database
-        self._space = space.key
 
-    def adopt(self, adopted: Adopted) -> list[str]:
+    def adopt(self, adopted: Adopted, space: FeatureSpace) -> list[str]:
         """Make this one serve; the files that no row names any more."""
         self._db.execute(
             "INSERT INTO classifiers (space, digest, trained_at, report, file) VALUES (?, ?, ?, ?, ?)",
-            self._space,
+            space.key,
             adopted.digest,
             adopted.trained_at,
             json.dumps(dict(adopted.report)),
@@ -47,9 +46,6 @@ class Classifiers:
         return [file for _, file in old]
 
     def serving(self) -> Adopted | None:
-        """The classifier of the present space, if there is one."""
-        row = self._db.one(
-            "SELECT digest, trained_at, report, file FROM classifiers WHERE space = ? ORDER BY id DESC LIMIT 1",
-            self._space,
-        )
+        """The latest one, if there is one; after a change of space it decides until another is adopted."""
+        row = self._db.one("SELECT digest, trained_at, report, file FROM classifiers ORDER BY id DESC LIMIT 1")
         return None if row is None else Adopted(row[0], row[1], json.loads(row[2]), row[3])

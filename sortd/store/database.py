@@ -57,6 +57,7 @@ MIGRATIONS = [
         extractor TEXT NOT NULL,
         version TEXT NOT NULL,
         vector BLOB,                          -- little-endian float32; NULL: known to hold nothing
+        frames BLOB,                          -- float16 [n, dim], row after row: each frame's own vector
         text TEXT,
         details TEXT NOT NULL,
         PRIMARY KEY (fingerprint, extractor, version)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sortd.domain import Category, Feature, FeatureSpace, Fingerprint
+from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Part
 from sortd.store.database import Database, category_of
 
 
@@ -20,13 +20,15 @@ class Features:
     def store(self, fingerprint: Fingerprint, feature: Feature) -> None:
         """Keep one feature; a second of the same version replaces the first."""
         vector = None if feature.vector is None else feature.vector.astype("<f4").tobytes()
+        frames = None if feature.frames is None else feature.frames.astype("<f2").tobytes()
         self._db.execute(
-            "INSERT OR REPLACE INTO features (fingerprint, extractor, version, vector, text, details)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO features (fingerprint, extractor, version, vector, frames, text, details)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             fingerprint,
             feature.extractor,
             feature.version,
             vector,
+            frames,
             feature.text,
             json.dumps(dict(feature.details)),
         )
@@ -36,15 +38,33 @@ class Features:
         found = {}
         for part in space.parts:
             row = self._db.execute(
-                "SELECT vector, text, details FROM features WHERE (fingerprint, extractor, version) = (?, ?, ?)",
+                "SELECT vector, frames, text, details FROM features"
+                " WHERE (fingerprint, extractor, version) = (?, ?, ?)",
                 fingerprint,
                 part.extractor,
                 part.version,
             ).fetchone()
             if row is not None:
                 vector = None if row[0] is None else np.frombuffer(row[0], "<f4")
-                found[part.extractor] = Feature(part.extractor, part.version, vector, row[1], json.loads(row[2]))
+                frames = None if row[1] is None else np.frombuffer(row[1], "<f2").reshape(-1, part.dim)
+                details = json.loads(row[3])
+                found[part.extractor] = Feature(part.extractor, part.version, vector, row[2], details, frames)
         return found
+
+    def has(self, fingerprint: Fingerprint, part: Part) -> bool:
+        """Whether a video has this part, if only as a known absence."""
+        row = self._db.one(
+            "SELECT 1 FROM features WHERE (fingerprint, extractor, version) = (?, ?, ?)",
+            fingerprint,
+            part.extractor,
+            part.version,
+        )
+        return row is not None
+
+    def purge(self, keep: Sequence[Part]) -> None:
+        """Forget every feature of any other part: a setting or an encoder that was given up long ago."""
+        kept = " OR ".join(f"(extractor = {_text(part.extractor)} AND version = {_text(part.version)})" for part in keep)
+        self._db.execute(f"DELETE FROM features WHERE NOT ({kept})")
 
     def labels(self, space: FeatureSpace) -> Iterator[tuple[Fingerprint, int, Category]]:
         """The owner's labels, of videos (present or not) that have a vector, in categories that stand.

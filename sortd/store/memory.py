@@ -20,9 +20,9 @@ from sortd.store.journal import Journal
 INDEX_NAME = "index.db"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Memory:
-    """The rooms of the store; `space` is the feature space that the backlog and the classifiers speak of."""
+    """The rooms of the store; `space` is the feature space that every video is to have its vector in."""
 
     database: Database
     space: FeatureSpace
@@ -42,10 +42,10 @@ class Memory:
             space,
             Index(database),
             Categories(database),
-            Features(database, space),
+            Features(database),
             Backlog(database, space),
             Journal(database),
-            Classifiers(database, space),
+            Classifiers(database),
         )
 
     @contextmanager

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from sortd.service.worker import ALIVE, Worker
+from sortd.service.worker import Alive, Worker
 
 
 def helper(greeting):
@@ -27,7 +27,7 @@ def helper(greeting):
             case "slow":
                 for _ in range(40):
                     time.sleep(0.1)
-                    yield ALIVE
+                    yield Alive()
                 yield "at last"
             case "fail":
                 raise RuntimeError("as asked")
