@@ -158,8 +158,8 @@ class _Answer:
         header = self._message()
         began = self._patience_ends
         while "length" in header:
-            length = float(header["length"])
-            self._patience_ends = began + min(max(length, 0.0), LONGEST_SECONDS) / 2
+            longer = began + min(float(header["length"]), LONGEST_SECONDS) / 2
+            self._patience_ends = max(self._patience_ends, longer)
             header = self._message()
         if "fault" in header:
             raise ExtractionError(Fault(header["fault"]), str(header["message"]))
