@@ -274,8 +274,8 @@ def _confine(timeout_seconds: float, server: int) -> None:
     os.nice(NICENESS)
     mapped = 0
     with contextlib.suppress(OSError):
-        mapped = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+        mapped = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
     for kind, most in {
         resource.RLIMIT_AS: mapped + MEMORY_BYTES,
         resource.RLIMIT_CPU: math.ceil(timeout_seconds + LONGEST_SECONDS / 2),
