@@ -49,7 +49,7 @@ HOMES = {
     "clip": {"extract/encoders.py"},
     "cv2": {"extract/builtin.py"},
     "pydantic": {"config.py", "problems.py"},
-    "rich": {"commands/cli.py", "commands/report.py"},
+    "rich": {"commands/cli.py", "commands/report.py", "commands/demo.py"},
     "sklearn": {"learn/train.py"},
     "sqlite3": {"store/database.py"},
     "structlog": {"log.py"},

@@ -158,8 +158,8 @@ class _Answer:
         header = self._message()
         began = self._patience_ends
         while "length" in header:
-            length = float(header["length"])
-            self._patience_ends = began + min(max(length, 0.0), LONGEST_SECONDS) / 2
+            longer = began + min(float(header["length"]), LONGEST_SECONDS) / 2
+            self._patience_ends = max(self._patience_ends, longer)
             header = self._message()
         if "fault" in header:
             raise ExtractionError(Fault(header["fault"]), str(header["message"]))
@@ -274,8 +274,8 @@ def _confine(timeout_seconds: float, server: int) -> None:
     os.nice(NICENESS)
     mapped = 0
     with contextlib.suppress(OSError):
-        mapped = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+        mapped = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
     for kind, most in {
         resource.RLIMIT_AS: mapped + MEMORY_BYTES,
         resource.RLIMIT_CPU: math.ceil(timeout_seconds + LONGEST_SECONDS / 2),

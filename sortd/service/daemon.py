@@ -249,18 +249,16 @@ class Daemon:
 
     def _extraction(self, guard: Guard) -> Worker:
         settings = self._config.extract
-        unanswered: dict[Fingerprint, Job] = {}
+        answered: set[Fingerprint] = set()
 
-        def on_answer(jobs: tuple[Job, ...], answer: Extracted | ExtractionFailed) -> None:
-            if not unanswered:
-                unanswered.update((job.fingerprint, job) for job in jobs)
-            unanswered.pop(answer.job.fingerprint)
+        def on_answer(_: tuple[Job, ...], answer: Extracted | ExtractionFailed) -> None:
+            answered.add(answer.job.fingerprint)
             self._inbox.put(answer)
 
         def on_end(jobs: tuple[Job, ...], lost: Lost | None) -> None:
-            rest = tuple(unanswered.values()) if unanswered else jobs
-            unanswered.clear()
-            if lost is not None:
+            rest = tuple(job for job in jobs if job.fingerprint not in answered)
+            answered.clear()
+            if lost is not None and rest:
                 fault = Fault.TIMEOUT if lost.hung else Fault.DECODER_CRASHED
                 self._inbox.put(BatchLost(rest, fault, lost.message))
 

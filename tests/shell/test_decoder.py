@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sortd.domain import Fault, Needs, Sample
+from sortd.errors import ExtractionError
+from sortd.extract import decoder as decoder_module
+from sortd.extract.decoder import Decoder
+from tests.clips import film, number_in
+
+THREE = Needs(frames=3)
+EVERYTHING = Needs(frames=5, following=True, short_side=48, sound=True)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def made_to(reader: str, *, timeout_seconds: float = 20.0) -> Decoder:
+    return Decoder(THREE, timeout_seconds=timeout_seconds, read=f"tests.shell.readers:{reader}")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def decode(decoder: Decoder, path: Path) -> Sample:
+    with opened(path) as descriptor:
+        return decoder.decode(descriptor)
+
+
+def refusal(decoder: Decoder, path: Path) -> ExtractionError:
+    with pytest.raises(ExtractionError) as refused:
+        decode(decoder, path)
+    return refused.value
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    """Whether it comes true within ten seconds."""
+    ends = time.monotonic() + 10
+    while not true() and time.monotonic() < ends:
+        time.sleep(0.02)
+    return true()
+
+
+def gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z"
+
+
+def children(of: int | None = None) -> set[int]:
+    """The children of a process (of this one, if not told), zombies included."""
+    process = of or os.getpid()
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return {int(child) for listed in lists for child in listed.read_text("ascii").split()}
+
+
+def open_descriptors() -> set[str]:
+    return {str(descriptor) for descriptor in Path("/proc/self/fd").iterdir()}
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A pipe, and beside it a "video" that names it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "video").write_text(str(tmp_path / "pipe"), "utf-8")
+    return tmp_path / "pipe"
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    (tmp_path / "video.mp4").write_bytes(b"good")
+    return tmp_path / "video.mp4"
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_video_comes_through_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, forks: bool) -> None:
+    monkeypatch.setattr(decoder_module, "FORKS", forks and decoder_module.FORKS)
+    with Decoder(EVERYTHING, timeout_seconds=60) as decoder:
+        sample = decode(decoder, film(tmp_path / "clip.mp4"))
+        again = decode(decoder, tmp_path / "clip.mp4")
+
+    assert [number_in(picture) for picture in sample.frames] == [0, 5, 11, 17, 23]
+    assert [number_in(picture) for picture in sample.following] == [1, 6, 12, 18, 23]
+    assert sample.times == pytest.approx([0, 5 / 12, 11 / 12, 17 / 12, 23 / 12], abs=0.01)
+    assert (sample.width, sample.height, sample.seconds) == (160, 96, pytest.approx(2, abs=0.1))
+    assert sample.sound is not None
+    assert sample.sound.dtype == np.float32
+    assert len(sample.sound) == pytest.approx(32_000, rel=0.03)
+    assert all(map(np.array_equal, sample.frames, again.frames))
+
+
+def test_a_refusal_comes_through_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "page.mp4").write_bytes(b"<!doctype html>")
+    with Decoder(EVERYTHING, timeout_seconds=60) as decoder:
+        assert refusal(decoder, tmp_path / "page.mp4").fault is Fault.NOT_A_VIDEO
+
+
+def test_a_crash_costs_one_file_and_the_next_goes_on(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"x")
+    with made_to("crash_on_x") as decoder:
+        assert refusal(decoder, tmp_path / "bad.mp4").fault is Fault.DECODER_CRASHED
+        assert decode(decoder, video).frames[0][0, 0, 0] == ord("g")
+
+
+@pytest.mark.parametrize("reader", ["crash", "stumble", "answer_too_little"])
+def test_any_way_to_die_is_a_crash(video: Path, reader: str) -> None:
+    with made_to(reader) as decoder:
+        assert refusal(decoder, video).fault is Fault.DECODER_CRASHED
+
+
+def test_a_decoder_that_hangs_ends_at_the_deadline_with_all_it_started(pipe: Path) -> None:
+    with made_to("hang", timeout_seconds=1.0) as decoder, ThreadPoolExecutor() as pool:
+        told = pool.submit(pipe.read_text, "ascii")
+        began = time.monotonic()
+        assert refusal(decoder, pipe.with_name("video")).fault is Fault.TIMEOUT
+        assert time.monotonic() - began < 10
+
+        child, helper, _ = map(int, told.result().split())
+        assert soon(lambda: gone(child) and gone(helper))
+
+
+def test_a_long_video_is_given_more_time(video: Path) -> None:
+    with made_to("take_long", timeout_seconds=0.5) as decoder:
+        assert len(decode(decoder, video).frames) == 3
+
+
+def test_a_flood_of_words_is_not_heard(video: Path) -> None:
+    with made_to("flood") as decoder:
+        assert len(decode(decoder, video).frames) == 3
+
+
+def message(**said: object) -> bytes:
+    told = json.dumps(said).encode()
+    return len(told).to_bytes(4) + told
+
+
+HEADER = {"frames": [[2, 2]] * 3, "following": [], "times": [0, 1, 2], "sound": None}
+HEADER |= {"seconds": 1, "width": 2, "height": 2}
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"",
+        b"\x00",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"\xff" * 100_000,
+        b"\x00\x00\x00\x04null",
+        b"\x00\x01\x00\x00" + b"[" * 0x10000,
+        message(length="long"),
+        message(fault="tired", message="of it"),
+        message(**HEADER),
+        message(**HEADER) + bytes(35),
+        message(**HEADER) + bytes(37),
+        message(**{**HEADER, "frames": [[2, 2]] * 4}) + bytes(48),
+        message(**{**HEADER, "frames": [[2, 2], [2, 2], [-2, 2]]}) + bytes(36),
+        message(**{**HEADER, "frames": [[100_000, 100_000]] * 3}) + bytes(1_000),
+        message(**{**HEADER, "sound": 10**12}) + bytes(1_000),
+        message(**{**HEADER, "times": None}) + bytes(36),
+        message(**{**HEADER, "seconds": [1]}) + bytes(36),
+    ],
+)
+def test_nonsense_is_a_crash_too(tmp_path: Path, nonsense: bytes) -> None:
+    (tmp_path / "video.mp4").write_bytes(nonsense)
+    with made_to("talk_nonsense") as decoder:
+        assert refusal(decoder, tmp_path / "video.mp4").fault is Fault.DECODER_CRASHED
+
+
+def test_what_is_well_said_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_bytes(message(**HEADER) + bytes(range(36)))
+    with made_to("talk_nonsense") as decoder:
+        assert decode(decoder, tmp_path / "video.mp4").frames[2].ravel().tolist() == list(range(24, 36))
+
+
+def test_a_length_that_no_film_has_earns_no_endless_patience(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_bytes(message(length=float("nan")) + message(length=1e300) + message(length=-1e300))
+    with made_to("talk_nonsense") as decoder:
+        assert refusal(decoder, tmp_path / "video.mp4").fault is Fault.DECODER_CRASHED
+
+
+@LINUX
+def test_a_video_may_not_eat_all_memory(video: Path) -> None:
+    with made_to("eat") as decoder:
+        assert refusal(decoder, video).fault is Fault.TOO_LARGE
+
+
+@LINUX
+def test_a_child_is_left_with_what_decoding_takes(video: Path) -> None:
+    with made_to("tell_limits") as decoder:
+        facts = json.loads(str(refusal(decoder, video)))
+
+    assert facts.pop("niceness") >= 10
+    assert 20 <= facts.pop("seconds") < 24 * 3600
+    assert set(facts.pop("network")) <= {"lo"} or os.geteuid() != 0
+    assert sorted(name.partition(":")[0] for name in facts.pop("open") if name != "/dev/null") == sorted(
+        [str(video), str(video), "socket"]
+    )
+    assert facts == {"own session": True, "first to go": 1000, "may write": 0, "may open": 64, "dumps": 0}
+
+
+def test_two_threads_may_read_the_same_open_file_at_once(tmp_path: Path) -> None:
+    path = film(tmp_path / "clip.mp4")
+    with (
+        Decoder(EVERYTHING, timeout_seconds=60) as decoder,
+        ThreadPoolExecutor(4) as pool,
+        opened(path) as descriptor,
+    ):
+        samples = list(pool.map(decoder.decode, [descriptor] * 12))
+
+    assert {tuple(map(number_in, sample.frames)) for sample in samples} == {(0, 5, 11, 17, 23)}
+
+
+@LINUX
+def test_nothing_is_left_after_many_files(video: Path) -> None:
+    with made_to("fine") as decoder:
+        earlier = children()
+        decode(decoder, video)
+        before = open_descriptors(), threading.active_count(), children()
+        for _ in range(50):
+            decode(decoder, video)
+
+        assert (open_descriptors(), threading.active_count(), children()) == before
+        (server,) = children() - earlier
+        assert soon(lambda: not children(of=server))
+    assert children() == earlier
+
+
+@LINUX
+def test_a_server_that_was_killed_is_replaced(video: Path) -> None:
+    with made_to("fine") as decoder:
+        earlier = children()
+        decode(decoder, video)
+        (server,) = children() - earlier
+        os.kill(server, signal.SIGKILL)
+
+        assert len(decode(decoder, video).frames) == 3
+
+
+def test_a_decoder_that_cannot_start_says_so(video: Path) -> None:
+    with Decoder(THREE, timeout_seconds=5, read="tests.shell.readers:nothing_of_this_name") as decoder:
+        assert refusal(decoder, video).fault is Fault.DECODER_CRASHED
+
+
+@LINUX
+def test_no_child_outlives_its_owner(pipe: Path) -> None:
+    program = (
+        "import os; from sortd.domain import Needs; from sortd.extract.decoder import Decoder;"
+        f"fd = os.open({str(pipe.with_name('video'))!r}, os.O_RDONLY);"
+        "Decoder(Needs(frames=3), timeout_seconds=600, read='tests.shell.readers:hang').decode(fd)"
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", program], cwd=root) as owner:
+        child, _, server = map(int, pipe.read_text("ascii").split())
+        assert not gone(child)
+        assert not gone(server)
+        owner.kill()
+
+    assert soon(lambda: gone(child) and gone(server))
