@@ -97,6 +97,12 @@ def _some(items: tuple[Item, ...]) -> tuple[Item, ...]:
     return tuple(dict.fromkeys(items))
 
 
+def _model(text: str, info: ValidationInfo) -> str:
+    """A published name stays as it is; what looks like a checkpoint's path becomes absolute."""
+    return str(_absolute(Path(text), info)) if text.startswith(("~", "/", ".")) or text.endswith(".pt") else text
+
+
+Model = Annotated[str, Field(min_length=1), AfterValidator(_model)]
 Seconds = Annotated[float, Field(ge=0.1, le=LONGEST_WAIT, allow_inf_nan=False)]
 AbsolutePath = Annotated[Path, Field(strict=False), BeforeValidator(_path), AfterValidator(_absolute)]
 OptionalPath = Annotated[AbsolutePath | None, BeforeValidator(lambda path: None if path == "" else path)]
@@ -143,18 +149,31 @@ class Visual(Table):
     """How a video's pictures become a vector."""
 
     frames: int = Field(default=5, ge=1, le=1000)
+    model: Model = "ViT-B/32"
+
+
+class Speech(Table):
+    """How a video's speech becomes a vector."""
+
+    model: Model = "base"
+    language: Annotated[str, Field(pattern=r"^[a-z]{0,3}$")] = ""
+    task: Literal["transcribe", "translate"] = "transcribe"
+    transcript: Literal["full"] = "full"
 
 
 class Extract(Table):
     """How a video becomes a vector."""
 
-    encoder: Literal["auto", "builtin"] = "auto"
+    encoder: Literal["auto", "clip", "builtin"] = "auto"
     with_: Annotated[tuple[Literal["visual", "speech"], ...], AfterValidator(_some)] = Field(
         default=("visual", "speech"), alias="with"
     )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    precision: Literal["auto", "exact", "fast"] = "auto"
     timeout_seconds: Seconds = 120.0
     idle_seconds: Seconds = 300.0
     visual: Visual = Visual()
+    speech: Speech = Speech()
 
 
 class Train(Table):

@@ -27,7 +27,7 @@ Image = NDArray[np.uint8]
 """Shape [height, width, 3], red green blue, turned as a player shows it."""
 
 Waveform = NDArray[np.float32]
-"""Shape [samples]: mono, 16 kHz, from -1 to 1."""
+"""Shape [samples]: mono, 16 kHz, from -1 to 1, in steps of 1/32768 as 16-bit sound files have them."""
 
 
 class Placer(StrEnum):
@@ -256,6 +256,8 @@ class Needs:
     short_side: int | None = None
     """Frames may be scaled down to this many pixels on their shorter side; None: as they are."""
     sound: bool = False
+    sound_seconds: float | None = None
+    """At most this much sound, from the beginning; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from sortd.domain import Fault, Feature, Job
+from sortd.domain import Fault, Feature, FeatureSpace, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,13 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One training: `except_in` are folders that are no categories, `targets` those that ask for another precision.
+    """One training in `space`: `except_in` are folders that are no categories, `targets` those that ask for another precision.
 
     Both, and the classifier, speak of categories by number, so that a renamed folder needs no retraining.
     """
 
     digest: str
+    space: FeatureSpace
     except_in: frozenset[int]
     targets: Mapping[int, float]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
-from sortd.domain import Feature, FeatureSpace, Vector
+from sortd.domain import Feature, Part, Vector
 
 
 class Clock:
@@ -26,21 +27,21 @@ class FakeExtractor:
     means no sound.
     """
 
-    def __init__(self, space: FeatureSpace, *, noise: float = 0.5) -> None:
-        self._space = space
+    def __init__(self, *, noise: float = 0.5) -> None:
         self._noise = noise
 
-    def extract(self, content: bytes) -> tuple[Feature, ...]:
-        return tuple(self._feature(part.extractor, part.version, part.dim, content) for part in self._space.parts)
+    def extract(self, parts: Sequence[Part], content: bytes) -> tuple[Feature, ...]:
+        return tuple(self._feature(part, content) for part in parts)
 
-    def _feature(self, extractor: str, version: str, dim: int, content: bytes) -> Feature:
+    def _feature(self, part: Part, content: bytes) -> Feature:
         words = content.split()
-        if extractor == "speech" and b"silent" in words:
-            return Feature(extractor, version, None)
+        if part.extractor == "speech" and b"silent" in words:
+            return Feature(part.extractor, part.version, None)
         families = words[:3:2] if words[1:2] == [b"or"] else words[:1]
-        centre = sum(_direction(extractor.encode() + family, dim) for family in families)
-        vector = centre / np.linalg.norm(centre) + self._noise * _direction(extractor.encode() + content, dim)
-        return Feature(extractor, version, (vector / np.linalg.norm(vector)).astype(np.float32))
+        seed = f"{part.extractor} {part.version} ".encode()
+        centre = sum(_direction(seed + family, part.dim) for family in families)
+        vector = centre / np.linalg.norm(centre) + self._noise * _direction(seed + content, part.dim)
+        return Feature(part.extractor, part.version, (vector / np.linalg.norm(vector)).astype(np.float32))
 
 
 def _direction(seed: bytes, dim: int) -> Vector:

@@ -87,7 +87,7 @@ def status(config: Config, read: Reading | None) -> dict[str, Any]:
         "classifier": None,
         "set_aside": [],
         "open_moves": 0,
-        "encoder": "builtin",
+        "encoder": encoder(extract_settings(config)),
         "device": "cpu",
         "versions": _versions(),
     }

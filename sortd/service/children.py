@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sortd.domain import FeatureSpace
 from sortd.extract import Settings
 
 EXTRACTION = "sortd.service.extracting:extraction"
@@ -26,6 +25,5 @@ class TrainingSettings:
     """What a training child is told once."""
 
     state: Path
-    space: FeatureSpace
     target_precision: float
     candidates: tuple[str, ...]

@@ -15,6 +15,7 @@ from sortd.disk.marker import RootAway
 from sortd.disk.watch import Watcher, watch
 from sortd.domain import Fault, Fingerprint, Job
 from sortd.errors import LibraryUnavailable
+from sortd.extract import encoder
 from sortd.log import get
 from sortd.messages import (
     BatchLost,
@@ -26,13 +27,14 @@ from sortd.messages import (
     Order,
     RescanDue,
     RetrainDue,
+    Said,
     Stop,
     Tick,
     TrainingLost,
 )
 from sortd.service.children import EXTRACTION, TRAINING, ExtractionSettings, TrainingSettings
 from sortd.service.control import listen
-from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.schedule import schedule
 from sortd.service.sorter import Sorter
 from sortd.service.worker import Lost, Worker
@@ -91,6 +93,7 @@ class Daemon:
                 write=self._log.info,
                 wall=time.time,
             )
+            self._tell_missing_weights()
             self._loop(sorter, guard, stack)
 
     # Starting
@@ -140,7 +143,7 @@ class Daemon:
     def _loop(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> None:
         extraction = self._extraction(guard)
         stack.callback(extraction.stop)
-        training = self._training(sorter, guard)
+        training = self._training(guard)
         stack.callback(training.stop)
         watcher = None if self._once else self._open_ears(sorter, guard, stack)
         sorter.start()
@@ -221,6 +224,10 @@ class Daemon:
             self._log.info("root_back", root=guard.root)
         back = why is None and sorter.away is not None
         sorter.away = why
+        space = feature_space(self._config)
+        if why is None and space != sorter.memory.space:
+            self._log.info("encoder_changed", encoder=encoder(extract_settings(self._config)))
+            sorter.want(space)
         if why is None and watcher is not None and (back or not watcher.alive()):
             watcher.restart()
             sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
@@ -243,16 +250,23 @@ class Daemon:
         stack.enter_context(schedule(self._config.train.cron, self._inbox))
         stack.enter_context(listen(guard.state, self._inbox))
         sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
-        encoder = "builtin"
-        self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=encoder)
+        settings = extract_settings(self._config)
+        self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=encoder(settings))
         return watcher
+
+    def _tell_missing_weights(self) -> None:
+        settings = extract_settings(self._config)
+        missing = [str(weights.path()) for weights in settings.weights if not weights.present()]
+        if settings.encoder == "auto" and missing:
+            self._log.warning("weights_missing", missing=missing, encoder="builtin", cure="sortd models fetch")
 
     def _extraction(self, guard: Guard) -> Worker:
         settings = self._config.extract
         answered: set[Fingerprint] = set()
 
-        def on_answer(_: tuple[Job, ...], answer: Extracted | ExtractionFailed) -> None:
-            answered.add(answer.job.fingerprint)
+        def on_answer(_: tuple[Job, ...], answer: Extracted | ExtractionFailed | Said) -> None:
+            if not isinstance(answer, Said):
+                answered.add(answer.job.fingerprint)
             self._inbox.put(answer)
 
         def on_end(jobs: tuple[Job, ...], lost: Lost | None) -> None:
@@ -264,7 +278,7 @@ class Daemon:
 
         return Worker(
             EXTRACTION,
-            ExtractionSettings(guard.root, tuple(settings.with_), settings.visual.frames, settings.timeout_seconds),
+            ExtractionSettings(guard.root, extract_settings(self._config), settings.timeout_seconds),
             on_answer=on_answer,
             on_end=on_end,
             deadline_seconds=settings.timeout_seconds,
@@ -272,7 +286,7 @@ class Daemon:
             threads=1,
         )
 
-    def _training(self, sorter: Sorter, guard: Guard) -> Worker:
+    def _training(self, guard: Guard) -> Worker:
         def on_end(_: Lesson, lost: Lost | None) -> None:
             if lost is not None:
                 self._inbox.put(TrainingLost(lost.message))
@@ -281,7 +295,6 @@ class Daemon:
             TRAINING,
             TrainingSettings(
                 guard.state,
-                sorter.memory.space,
                 self._config.move.target_precision,
                 tuple(self._config.train.candidates),
             ),

@@ -93,7 +93,7 @@ class Learner:
     def lesson(self, why: str) -> Lesson | None:
         """What to learn from now; None: the same was tried before, and would give the same."""
         except_in, targets = self._rules()
-        lesson = Lesson(self._digest(except_in, targets), except_in, targets)
+        lesson = Lesson(self._digest(except_in, targets), self._memory.space, except_in, targets)
         same = self._memory.database.note(_TRIED) == lesson.digest
         self._asked = None
         with self._memory.transaction():

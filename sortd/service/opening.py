@@ -8,12 +8,28 @@ from pathlib import Path
 from sortd.config import Config
 from sortd.disk.library import Library
 from sortd.domain import FeatureSpace
-from sortd.extract import space
+from sortd.extract import Settings, space
+
+
+def extract_settings(config: Config) -> Settings:
+    """What the owner asks of extraction."""
+    asked = config.extract
+    return Settings(
+        names=asked.with_,
+        encoder=asked.encoder,
+        frames=asked.visual.frames,
+        clip_model=asked.visual.model,
+        whisper_model=asked.speech.model,
+        language=asked.speech.language,
+        task=asked.speech.task,
+        device=asked.device,
+        precision=asked.precision,
+    )
 
 
 def feature_space(config: Config) -> FeatureSpace:
-    """The space of vectors that this configuration asks for."""
-    return space(config.extract.with_, frames=config.extract.visual.frames)
+    """The space of vectors that is wanted now: it changes when pretrained weights come or go."""
+    return space(extract_settings(config))
 
 
 def state_wished(config: Config) -> Path | None:

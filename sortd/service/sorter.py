@@ -8,7 +8,8 @@ from typing import Any
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
-from sortd.domain import Fault
+from sortd.domain import Fault, FeatureSpace
+from sortd.extract import extractable
 from sortd.judgement.pace import Pace
 from sortd.messages import (
     Asked,
@@ -20,6 +21,7 @@ from sortd.messages import (
     Order,
     RescanDue,
     RetrainDue,
+    Said,
     Tick,
     Touched,
     Train,
@@ -32,6 +34,7 @@ from sortd.service.filing import Filer
 from sortd.service.judge import Judge
 from sortd.service.learner import Learner
 from sortd.service.looking import Looker
+from sortd.service.opening import extract_settings
 from sortd.service.telling import Tell, telling
 from sortd.store.decisions import DECISION_LOG, DecisionLog
 from sortd.store.memory import Memory
@@ -98,13 +101,34 @@ class Sorter:
         with self.memory.transaction():
             self.memory.backlog.prepare()
         self.learner.load()
-        self.decider.add_all()
+        self.want(self.memory.space)
         self.looker.rescan()
+
+    def want(self, space: FeatureSpace) -> None:
+        """Ask for every video's vector in this space; until a classifier of it is adopted the old one decides.
+
+        The old space's parts are asked for too while they can still be extracted, so that what is dropped meanwhile
+        is not left waiting.
+        """
+        self.memory.space = space
+        old = None if self.judge.classifier is None else self.judge.classifier.space
+        changes = old is not None and old != space
+        asked = old if changes and old is not None and self._extractable(old) else None
+        with self.memory.transaction():
+            self.memory.backlog.want(space, serving=asked)
+        if changes:
+            self.learner.ask("the encoder changed")
+        self.decider.add_all()
+
+    def _extractable(self, space: FeatureSpace) -> bool:
+        settings = extract_settings(self._config)
+        return all(extractable(part, settings) for part in space.parts)
 
     def catch_up(self) -> None:
         """Look at everything now and decide nothing: for a command while no service runs and nobody writes."""
         with self.memory.transaction():
             self.memory.backlog.prepare()
+            self.memory.backlog.want(self.memory.space, serving=None)
         self.filer.recover()
         self.looker.rescan()
         now = 0.0
@@ -180,7 +204,9 @@ class Sorter:
                 self._note_extraction(message)
             case Trained(report, problem):
                 if self.learner.learned(report, problem):
-                    self.decider.add_all()
+                    self.want(self.memory.space)
+            case Said(event, facts):
+                self._tell(event, **facts)
             case TrainingLost(why):
                 self.learner.lose(why)
             case Tick():

@@ -23,10 +23,10 @@ from sortd.store.memory import Memory
 def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]]:
     """A task is a Lesson; it is answered by Trained, whose report names the file beside the index."""
     os.nice(9)
-    memory = Memory.open(settings.state, settings.space, query_only=True)
 
     def learn(lesson: Lesson) -> Iterator[Trained]:
         began = time.monotonic()
+        memory = Memory.open(settings.state, lesson.space, query_only=True)
         with memory.database.snapshot():
             data = training_set(memory, except_in=lesson.except_in)
             serving = memory.classifiers.serving()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.domain import Fault
-from sortd.messages import Extract, Extracted, ExtractionFailed, Message, Order, RescanDue, Tick, Train
+from sortd.messages import Extract, Extracted, ExtractionFailed, Lesson, Message, Order, RescanDue, Tick, Train
 from sortd.service.children import TrainingSettings
 from sortd.service.opening import feature_space, library_at
 from sortd.service.sorter import Sorter
@@ -35,6 +35,7 @@ class Household:
         self.monotonic = 0.0
         self.extracted: list[bytes] = []
         self.broken: dict[bytes, Fault] = {}
+        self.space = feature_space(self.config)
         self._stack = ExitStack()
         self.start()
 
@@ -42,7 +43,7 @@ class Household:
 
     def start(self, *, observe: bool = False) -> None:
         self.guard = self._stack.enter_context(Guard.open(self.root, state=self.config.state.dir))
-        self.memory = Memory.open(self.guard.state, feature_space(self.config))
+        self.memory = Memory.open(self.guard.state, self.space)
         self._stack.callback(self.memory.database.close)
         self.sorter = Sorter(
             self.memory,
@@ -83,19 +84,34 @@ class Household:
                 for job in jobs:
                     self.tell(self.extract(job))
             case Train(lesson):
-                settings = self.config.train, self.config.move.target_precision
-                child = training(
-                    TrainingSettings(self.guard.state, self.memory.space, settings[1], settings[0].candidates)
-                )
-                for answer in child(lesson):
-                    self.tell(answer)
+                self.train(lesson)
+
+    def train(self, lesson: Lesson) -> None:
+        target, candidates = self.config.move.target_precision, self.config.train.candidates
+        for answer in training(TrainingSettings(self.guard.state, target, candidates))(lesson):
+            self.tell(answer)
+
+    def hold_extraction(self) -> Callable[[], None]:
+        """Let the extraction child be slow, until what is given back is called."""
+        held: list[Order] = []
+        self.carry_out = held.append
+
+        def let_go() -> None:
+            del self.carry_out
+            for order in held:
+                self.carry_out(order)
+
+        return let_go
+
+    def path(self, name: str) -> PurePath:
+        return PurePath(name)
 
     def extract(self, job: Any) -> Message:
         content = (self.root / job.path).read_bytes()
         self.extracted.append(content)
         if content in self.broken:
             return ExtractionFailed(job, self.broken[content], "broken for the test")
-        return Extracted(job, FakeExtractor(self.memory.space).extract(content), 0.1)
+        return Extracted(job, FakeExtractor().extract(job.parts, content), 0.1)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         answer = dict(self.sorter.answer(request))

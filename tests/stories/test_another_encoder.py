@@ -1,0 +1,49 @@
+"""The encoder changes while the service goes on: pretrained weights came, or went."""
+
+from __future__ import annotations
+
+from sortd.domain import FeatureSpace, Part
+from sortd.messages import Tick
+from tests.stories.conftest import taught
+
+OTHER = FeatureSpace((Part("visual", "other-1", 64), Part("speech", "other-1", 64)))
+
+
+def test_everything_is_embedded_again_and_the_classifier_changes_over_without_a_gap(household):
+    home = household(taught())
+    old = home.memory.space
+    home.extracted.clear()
+    held_back = home.hold_extraction()
+    home.sorter.want(OTHER)
+    home.tell(Tick())
+    assert home.sorter.judge.classifier.space == old
+    held_back()
+    home.settle()
+    assert sorted(home.extracted) == sorted(content for folder in taught().values() for content in folder.values())
+    assert home.sorter.judge.classifier.space == OTHER
+    home.files({"new.mp4": b"cats 100"})
+    assert "new.mp4" in home.tree["cats"]
+
+
+def test_what_is_dropped_meanwhile_is_decided_by_the_old_classifier(household):
+    home = household(taught())
+    home.files({"later.mp4": b"weddings 1"})
+    (home.root / "new.mp4").write_bytes(b"cats 100")
+    home.sorter.want(OTHER)
+    home.train = lambda lesson: None
+    home.settle()
+    assert "new.mp4" in home.tree["cats"]
+    parts = home.memory.space.parts
+    sighting = home.memory.index.known(home.path("later.mp4"))
+    assert all(home.memory.features.has(sighting.fingerprint, part) for part in parts)
+
+
+def test_after_a_restart_in_the_middle_the_old_one_still_decides_until_the_new_one_is_there(household):
+    home = household(taught())
+    home.kill()
+    home.space = OTHER
+    home.start()
+    assert home.sorter.judge.classifier.space != OTHER
+    home.settle()
+    assert home.sorter.judge.classifier.space == OTHER
+    assert home.events("retrain_due")[-1]["why"] == "the encoder changed"
