@@ -182,7 +182,7 @@ class Sorter:
                 if self.learner.learned(report, problem):
                     self.decider.add_all()
             case TrainingLost(why):
-                self.learner.lose(why)
+                self.learner.lose(why, now=now)
             case Tick():
                 pass
         self._step(now)

@@ -12,7 +12,7 @@ import pytest
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.domain import Fault
-from sortd.messages import Extract, Extracted, ExtractionFailed, Message, Order, RescanDue, Tick, Train
+from sortd.messages import Extract, Extracted, ExtractionFailed, Lesson, Message, Order, RescanDue, Tick, Train
 from sortd.service.children import TrainingSettings
 from sortd.service.opening import feature_space, library_at
 from sortd.service.sorter import Sorter
@@ -83,12 +83,13 @@ class Household:
                 for job in jobs:
                     self.tell(self.extract(job))
             case Train(lesson):
-                settings = self.config.train, self.config.move.target_precision
-                child = training(
-                    TrainingSettings(self.guard.state, self.memory.space, settings[1], settings[0].candidates)
-                )
-                for answer in child(lesson):
-                    self.tell(answer)
+                self.train(lesson)
+
+    def train(self, lesson: Lesson) -> None:
+        target, candidates = self.config.move.target_precision, self.config.train.candidates
+        settings = TrainingSettings(self.guard.state, self.memory.space, target, candidates)
+        for answer in training(settings)(lesson):
+            self.tell(answer)
 
     def extract(self, job: Any) -> Message:
         content = (self.root / job.path).read_bytes()
