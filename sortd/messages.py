@@ -126,7 +126,7 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One training in `space`: `except_in` are folders that are no categories, `targets` those that ask for another precision.
+    """One training: `except_in` are folders that are no categories, `targets` those that ask for another precision.
 
     Both, and the classifier, speak of categories by number, so that a renamed folder needs no retraining.
     """

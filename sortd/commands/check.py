@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
+from sortd.commands.status import status as status_of
 from sortd.config import Config
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
@@ -19,7 +20,7 @@ from sortd.domain import Fingerprint, Identity, Job
 from sortd.errors import SortdError
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings
-from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.worker import Lost, Worker
 from sortd.store.memory import INDEX_NAME, Memory
 
@@ -38,8 +39,12 @@ def check(config: Config) -> list[Finding]:
     ]
     if root.is_dir():
         findings += [_watcher(root, config), _folders(library_at(root, config))]
-    findings += [_decoder(config), _finding("encoder", ok=True, message="builtin: needs no weights and no GPU")]
-    return findings
+    return [
+        *findings,
+        _decoder(config),
+        _finding("weights", ok=True, message="the built-in encoder needs none"),
+        _finding("device", ok=True, message=status_of(config)["device"]),
+    ]
 
 
 def _finding(name: str, *, ok: bool, message: str, cure: str = "") -> Finding:
@@ -64,7 +69,7 @@ def _state(config: Config) -> Finding:
         above = next(folder for folder in (place, *place.parents) if folder.exists())
         if not os.access(above, os.W_OK | os.X_OK):
             return _finding(
-                "state", ok=False, message=f"{above} may not be written", cure="name another as [state] dir"
+                "state", ok=False, message=f"{above} may not be written", cure="name another as dir under [state]"
             )
         if found and (found.state / INDEX_NAME).exists():
             memory = Memory.open(found.state, feature_space(config), query_only=True)
@@ -79,8 +84,8 @@ def _state(config: Config) -> Finding:
                     message=f"{found.state / INDEX_NAME}: {verdict}",
                     cure="stop sortd and put the file aside: it is made again",
                 )
-    except SortdError as problem:
-        return _finding("state", ok=False, message=str(problem), cure="see the message")
+    except (SortdError, OSError) as problem:
+        return _finding("state", ok=False, message=str(problem), cure="name another as dir under [state], or mend it")
     return _finding("state", ok=True, message=str(place))
 
 
@@ -99,13 +104,14 @@ def _watcher(root: Path, config: Config) -> Finding:
 
 
 def _folders(library: Library) -> Finding:
-    problems = [
-        f"{folder.name}: {problem}" for folder in library.folders() if (problem := library.rules(folder.name).problem)
-    ]
+    try:
+        problems = [problem for folder in library.folders() if (problem := library.rules(folder.name).problem)]
+    except SortdError as problem:
+        return _finding("folders", ok=False, message=str(problem), cure="let the service's user read it")
     return _finding(
         "folders",
         ok=not problems,
-        message="; ".join(problems) or "every .sortd.toml can be read",
+        message="; ".join(problems) or "every folder and every .sortd.toml can be read",
         cure="mend the .sortd.toml; until then nothing is moved there",
     )
 
@@ -124,7 +130,7 @@ def _decoder(config: Config) -> Finding:
         settings = config.extract
         worker = Worker(
             EXTRACTION,
-            ExtractionSettings(Path(folder), settings.with_, settings.visual.frames, settings.timeout_seconds),
+            ExtractionSettings(Path(folder), extract_settings(config), settings.timeout_seconds),
             on_answer=lambda _, answer: answers.put(answer),
             on_end=lambda _, lost: answers.put(lost),
             deadline_seconds=settings.timeout_seconds,
@@ -133,10 +139,14 @@ def _decoder(config: Config) -> Finding:
         )
         status = clip.stat()
         identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)
-        worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, settings.with_),))
-        answer = answers.get(timeout=2 * settings.timeout_seconds)
-        worker.stop()
+        worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, feature_space(config).parts),))
+        try:
+            answer = answers.get(timeout=2 * settings.timeout_seconds)
+        except Empty:
+            answer = None
+        finally:
+            worker.stop()
     if isinstance(answer, Extracted):
         return _finding("decoder", ok=True, message=f"a made-up clip was extracted in {answer.seconds:.1f} seconds")
     why = answer.message if answer else "no answer"
-    return _finding("decoder", ok=False, message=why, cure="run with [log] level = debug and report what it says")
+    return _finding("decoder", ok=False, message=why, cure="install sortd anew; if that does not help, report it")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from importlib.metadata import version as installed_version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,29 +28,41 @@ app = typer.Typer(
     help="Sort a video collection by watching how its owner does it.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # markup would swallow what stands in brackets
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="The configuration file.", metavar="FILE")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="The settings' file.", metavar="FILE")]
 RootOption = Annotated[Path | None, typer.Option("--root", help="The library.", metavar="ROOT")]
-RootArgument = Annotated[Path | None, typer.Argument(help="The library; else [library] root.", metavar="[ROOT]")]
+RootArgument = Annotated[Path | None, typer.Argument(help="The library; else the one in the settings.", metavar="ROOT")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PathArgument = Annotated[Path, typer.Argument(help="A video.", metavar="PATH")]
 TargetArgument = Annotated[str, typer.Argument(help="A video or a category.", metavar="PATH|CATEGORY")]
 
 
+@app.callback(invoke_without_command=True)
+def sortd(*, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Answer what is asked of the program itself."""
+    if version:
+        typer.echo(f"sortd {installed_version('sortd')}")
+        raise typer.Exit
+
+
 @app.command()
 def run(
-    root_argument: RootArgument = None,
+    library: RootArgument = None,
     *,
     once: Annotated[bool, typer.Option("--once", help="One full pass, a summary, then exit.")] = False,
     observe: Annotated[bool, typer.Option("--observe", help="Decide and log, never move.")] = False,
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Watch the library, learn from its owner and file what is sure, until SIGTERM or SIGINT."""
-    settings = settings_for(config, root_argument or root)
+    """Be the service: watch, learn and file, until SIGTERM or SIGINT.
+
+    SIGHUP makes it look at everything again and learn anew.
+    """
+    settings = _settings(config, library, root)
     from sortd.commands.running import run_once, serve  # noqa: PLC0415 - other commands start without the service
 
     (run_once if once else serve)(settings, observe=observe)
@@ -57,31 +70,25 @@ def run(
 
 @app.command()
 def status(
-    root_argument: RootArgument = None,
-    *,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-    root: RootOption = None,
+    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
-    """Tell what is going on, and of each category why it moves or not."""
-    settings = settings_for(config, root_argument or root)
-    from sortd.commands import facts, report  # noqa: PLC0415 - as above
+    """Tell what is going on, and why each category moves or not."""
+    settings = _settings(config, library, root)
+    from sortd.commands import report  # noqa: PLC0415 - as above
+    from sortd.commands.status import status as look  # noqa: PLC0415 - as above
 
-    with facts.reading(settings) as read:
-        told = facts.status(settings, read)
-    _print(told, report.status, as_json=as_json)
+    _print(look(settings), report.status, as_json=as_json)
 
 
 @app.command()
 def preview(
-    root_argument: RootArgument = None,
-    *,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-    root: RootOption = None,
+    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
-    """Show what would be moved now and what left, each with its reason; changes nothing."""
-    settings = settings_for(config, root_argument or root)
+    """Show what would be moved now and what left, with the reason.
+
+    Changes nothing.
+    """
+    settings = _settings(config, library, root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
@@ -93,7 +100,7 @@ def preview(
 def explain(
     path: PathArgument, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
-    """Tell all that is known of one video, and which gate decided."""
+    """Tell all that is known of one video, and what decided."""
     settings, inside = locate(path, config, root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
@@ -104,14 +111,10 @@ def explain(
 
 @app.command()
 def history(
-    root_argument: RootArgument = None,
-    *,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-    root: RootOption = None,
+    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
     """List the moves made, the latest first."""
-    settings = settings_for(config, root_argument or root)
+    settings = _settings(config, library, root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
@@ -121,16 +124,19 @@ def history(
 
 @app.command()
 def undo(
-    what: Annotated[str | None, typer.Argument(help="How many moves, or one moved video.", metavar="[N|PATH]")] = None,
+    what: Annotated[str | None, typer.Argument(help="How many moves, or one moved video.", metavar="N|PATH")] = None,
     *,
-    since: Annotated[str | None, typer.Option("--since", help="All moves since this time (ISO 8601).")] = None,
-    category: Annotated[str | None, typer.Option("--category", help="Moves into this category only.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Moves since then (ISO 8601).", metavar="TIME")] = None,
+    category: Annotated[str | None, typer.Option("--category", help="Moves into this one.", metavar="NAME")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All moves.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Put the last N moved videos (default 1) or that one back; they are not moved there again."""
+    """Put moved videos back: the last one, the last N, or this one.
+
+    They are not moved there again until you file them there or say `sortd forget --vetoes`.
+    """
     settings = settings_for(config, root)
     request: dict[str, Any] = {"do": "undo"}
     if what is not None and not what.isdecimal():
@@ -154,7 +160,10 @@ def undo(
 def confirm(
     target: TargetArgument, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
-    """Accept sortd's placements: one video's, or all in a category; they become your labels."""
+    """Accept where sortd put a video, or all in a category.
+
+    They become labels of yours, from which it learns.
+    """
     settings, request = target_in(target, config, root)
     from sortd.commands import report  # noqa: PLC0415 - as above
 
@@ -171,7 +180,10 @@ def forget(
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Drop what was learned of a video or of a category; no file is touched."""
+    """Forget vetoes or labels of a video, or of a category.
+
+    No file is touched.
+    """
     settings, request = target_in(target, config, root)
     answer: dict[str, Any] = {}
     for what in [name for name, wished in (("vetoes", vetoes or not labels), ("labels", labels)) if wished]:
@@ -182,34 +194,38 @@ def forget(
 
 
 @app.command()
-def pause(root_argument: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
-    """Stop moving and extracting until `sortd resume`, over restarts too."""
-    _ask(settings_for(config, root_argument or root), {"do": "pause"})
+def pause(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
+    """Move and extract nothing until `sortd resume`.
+
+    It holds over restarts too.
+    """
+    _ask(_settings(config, library, root), {"do": "pause"})
     typer.echo("paused: nothing is moved or extracted until `sortd resume`")
 
 
 @app.command()
-def resume(root_argument: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
+def resume(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
     """Go on after `sortd pause`."""
-    _ask(settings_for(config, root_argument or root), {"do": "resume"})
+    _ask(_settings(config, library, root), {"do": "resume"})
     typer.echo("resumed")
 
 
 @app.command()
 def check(
-    root_argument: RootArgument = None,
+    library: RootArgument = None,
     *,
     retry: Annotated[bool, typer.Option("--retry", help="Try what was set aside again.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Check configuration, root, state, watcher and decoder; tell what to do about each fault."""
-    settings = settings_for(config, root_argument or root)
-    if retry:
-        typer.echo(f"{_ask(settings, {'do': 'retry'})['retried']} to be tried again")
-        return
+    """Look for faults in all that sortd needs, and say what to do."""
+    settings = _settings(config, library, root)
     from sortd.commands import report  # noqa: PLC0415 - as above
+
+    if retry:
+        _print(_ask(settings, {"do": "retry"}), report.retried, as_json=as_json)
+        return
     from sortd.commands.check import check as look  # noqa: PLC0415 - as above
 
     told = look(settings)
@@ -219,11 +235,22 @@ def check(
 
 
 @app.command()
-def demo(folder: Annotated[Path | None, typer.Argument(help="Where to make it.", metavar="[DIR]")] = None) -> None:
-    """Make a small library of generated clips, run the service on it, and show it learn and sort."""
+def demo(
+    folder: Annotated[Path | None, typer.Argument(help="Where to make and keep it.", metavar="DIR")] = None,
+) -> None:
+    """Show it learn and sort a small library of made-up clips.
+
+    It takes under a minute and downloads nothing.
+    """
     from sortd.commands.demo import show  # noqa: PLC0415 - as above
 
     show(folder)
+
+
+def _settings(config: Path | None, argument: Path | None, option: Path | None) -> Config:
+    if argument is not None and option is not None:
+        raise typer.BadParameter("the library is named twice", param_hint="--root")
+    return settings_for(config, argument or option)
 
 
 def _known(read: Reading | None, settings: Config) -> Reading:
@@ -255,8 +282,10 @@ def _print(told: Any, render: Callable[[Any], None], *, as_json: bool) -> None: 
 
 def main() -> None:
     """Run a command; what goes wrong is one line each on stderr, and an exit status scripts can tell apart."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
     try:
-        app()
+        app(prog_name="sortd")
     except ConfigError as error:
         for problem in error.problems:
             _complain(problem)
@@ -264,10 +293,8 @@ def main() -> None:
     except SortdError as error:
         _complain(str(error))
         sys.exit(1)
-    except BrokenPipeError:
-        # Whoever read us has seen enough (`sortd history | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"sortd: {line.encode('utf-8', 'backslashreplace').decode()}\n")
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    sys.stderr.write(f"sortd: {shown}\n")

@@ -39,13 +39,11 @@ idle_seconds = 5
 quiet_seconds = 1
 [state]
 dir = "{state}"
-[log]
-file = "{log}"
 """
 
 
 class NothingHappened(SortdError):
-    """The service did not do in time what the demonstration waits for."""
+    """The service ended, or did not do in time what the demonstration waits for."""
 
 
 def show(folder: Path | None, *, console: Console | None = None) -> None:
@@ -118,17 +116,18 @@ class _Play:
     @contextmanager
     def _service(self) -> Iterator[None]:
         settings = self._folder / "config.toml"
-        paths = {"root": self._root, "state": self._folder / "state", "log": self._log}
+        paths = {"root": self._root, "state": self._folder / "state"}
         settings.write_text(SETTINGS.format(**{name: _quoted(path) for name, path in paths.items()}))
         command = [sys.executable, "-P", "-m", "sortd", "run", "--config", str(settings)]
-        service = subprocess.Popen(  # noqa: S603 - ourselves
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+            )
         try:
             yield
         finally:
-            service.send_signal(signal.SIGTERM)
-            service.wait()
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait()
 
     def _drop(self, family: str, number: int) -> None:
         """Make a clip elsewhere and move it in, as a download that is finished."""
@@ -146,19 +145,21 @@ class _Play:
         """So many lines of the log, as soon as they are there."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
+            ended = self._process.poll() is not None
             self._listen()
             heard = [line for line in self._events if line["event"] == event and where(line)]
             if len(heard) >= count:
                 return heard[-count:]
-            if time.monotonic() > deadline:
-                raise NothingHappened(f"waited in vain for {count} x {event}; the log is in {self._log}")
+            if ended or time.monotonic() > deadline:
+                last = self._log.read_text(errors="replace").strip().rpartition("\n")[2]
+                wrong = "the service ended" if ended else f"waited in vain for {count} x {event}"
+                raise NothingHappened(f"{wrong}; the last it said: {last or 'nothing'}")
             time.sleep(0.05)
 
     def _listen(self) -> None:
-        if self._log.exists():
-            lines = self._log.read_bytes().split(b"\n")[:-1]
-            self._events += [json.loads(line) for line in lines[self._read :]]
-            self._read = len(lines)
+        lines = self._log.read_bytes().split(b"\n")[:-1]
+        self._events += [json.loads(line) for line in lines[self._read :] if line.startswith(b"{")]
+        self._read = len(lines)
 
     def _say(self, text: str) -> None:
         self._console.print(f"\n[bold cyan]you[/]     {escape(text)}")

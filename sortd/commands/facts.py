@@ -1,36 +1,30 @@
-"""What the printing commands tell, as plain JSON values with the contract's names."""
+"""What is known of videos and moves, as plain JSON values with the contract's names."""
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from sortd.config import Config
-from sortd.disk.guard import find
+from sortd.disk.guard import Found, find
 from sortd.disk.library import Library
-from sortd.domain import Category, Fault, Fingerprint, MoveTo, Placer, Trust
+from sortd.disk.marker import MARKER, RootAway, marker_of
+from sortd.domain import Category, Fault, Fingerprint, MoveTo, Placer
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import Classifier, UnusableClassifier, likeness, unit_parts
-from sortd.service.control import ask
 from sortd.service.judge import Judge, Verdict
-from sortd.service.learner import PROBLEM
 from sortd.service.opening import feature_space, library_at, state_wished
-from sortd.store.database import VERSION as SQLITE
 from sortd.store.memory import INDEX_NAME, Memory
 
 NEIGHBOURS = 5
-RANKED = 3
-PACKAGES = ("sortd", "av", "opencv-python-headless", "scikit-learn", "watchdog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,67 +35,48 @@ class Reading:
     memory: Memory
     library: Library
     judge: Judge
-    live: Mapping[str, Any] | None
-    """What the running service says of itself; None where none runs."""
 
 
 @contextmanager
 def reading(config: Config) -> Iterator[Reading | None]:
-    """Open what is known of the configured root; None where nothing is known yet."""
-    root = config.library.root
-    found = find(root, state=state_wished(config))
+    """Open what is known of the configured root; None where nothing is known yet.
+
+    LibraryUnavailable: the root is away, or its state cannot be read.
+    """
+    found = find(config.library.root, state=state_wished(config))
+    if away := away_because(config.library.root, found):
+        raise LibraryUnavailable(away)
+    with opened(config, found) as read:
+        yield read
+
+
+@contextmanager
+def opened(config: Config, found: Found | None) -> Iterator[Reading | None]:
+    """Open what is known, whether the root is here or away; None where there is no index yet."""
     if found is None or not (found.state / INDEX_NAME).exists():
         yield None
         return
-    live = ask(found.state, {"do": "status"})
     memory = Memory.open(found.state, feature_space(config), query_only=True)
     try:
+        root = config.library.root
         library = library_at(root, config)
         judge = Judge(memory, library, probation=config.move.probation)
-        judge.classifier = _serving(memory, found.state)
         with memory.database.snapshot():
-            yield Reading(root, memory, library, judge, live)
+            judge.classifier = _serving(memory, found.state)
+            yield Reading(root, memory, library, judge)
     finally:
         memory.database.close()
 
 
-def status(config: Config, read: Reading | None) -> dict[str, Any]:
-    """The whole of `sortd status`."""
-    root = config.library.root
-    there = root.is_dir()
-    live: Mapping[str, Any] = (read.live if read else None) or {
-        "state": "stopped" if there else "away",
-        "why": "no service runs" if there else f"{root} is not there",
-        "watcher": {"mode": config.watch.mode, "why": "no service runs"},
-        "rate": None,
-        "ends_at": None,
-    }
-    told: dict[str, Any] = {
-        "root": str(root),
-        "state": live["state"],
-        "why": live["why"],
-        "watcher": dict(live["watcher"]),
-        "videos": dict.fromkeys(("total", "unsorted", "labelled", "placed", "set_aside", "pending"), 0),
-        "backlog": {"rate": live["rate"], "ends_at": _time(live["ends_at"])},
-        "categories": [],
-        "classifier": None,
-        "set_aside": [],
-        "open_moves": 0,
-        "encoder": encoder(extract_settings(config)),
-        "device": "cpu",
-        "versions": _versions(),
-    }
-    if read is not None:
-        memory = read.memory
-        told["videos"] = {name: getattr(memory.index.tally(), name) for name in told["videos"]}
-        told["categories"] = [_category(read, known.name) for known in memory.categories.all() if known.present]
-        told["classifier"] = _classifier(memory)
-        told["set_aside"] = [
-            {"path": str(aside.path), "reason": aside.fault, "attempts": aside.attempts, "message": aside.message}
-            for aside in memory.backlog.set_aside()
-        ]
-        told["open_moves"] = memory.journal.open_count()
-    return told
+def away_because(root: Path, found: Found | None) -> str:
+    """Why the root is away; empty where it is here."""
+    if not root.is_dir():
+        return f"{root} is not there"
+    try:
+        marked = found is None or marker_of(root) is not None
+    except RootAway as away:
+        return str(away)
+    return "" if marked else f"{root} is without its marker {MARKER}"
 
 
 def preview(read: Reading, *, now: float) -> list[dict[str, Any]]:
@@ -164,7 +139,7 @@ def history(read: Reading) -> list[dict[str, Any]]:
     return [
         {
             "id": entry.number,
-            "at": _time(entry.at),
+            "at": iso(entry.at),
             "from": str(entry.steps[0].source),
             "to": str(entry.steps[0].target),
             "category": entry.category,
@@ -209,45 +184,6 @@ def _neighbours(read: Reading, clip: Fingerprint) -> list[dict[str, Any]]:
     return nearest
 
 
-def _category(read: Reading, name: Category) -> dict[str, Any]:
-    memory = read.memory
-    serving = memory.classifiers.serving()
-    numbers = {known.name: str(known.number) for known in memory.categories.all()}
-    learned = {entry["name"]: entry for entry in serving.report["categories"]} if serving else {}
-    entry = learned.get(numbers[name])
-    policy, _ = read.judge.policy()
-    confirmed, corrected, _ = memory.categories.live(name)
-    limit = policy.min_confidence.get(name)
-    return {
-        "name": name,
-        "labels": len(memory.index.fingerprints(home=name, placed_by=Placer.OWNER)),
-        "placed": len(memory.index.fingerprints(home=name, placed_by=Placer.SORTD)),
-        "min_confidence": None if limit is None else round(limit, 4),
-        "precision": round(1 - entry["wrong"] / entry["moved"], 4) if entry and entry["moved"] else None,
-        "live": {"confirmed": confirmed, "corrected": corrected},
-        "why": _why(read, name, entry, moves=limit is not None),
-    }
-
-
-def _why(read: Reading, name: Category, entry: Mapping[str, Any] | None, *, moves: bool) -> str:
-    if not moves:
-        if entry is not None and entry["why"]:
-            return str(entry["why"])
-        problem = read.memory.database.note(PROBLEM)
-        return problem or ("nothing was learned yet" if entry is None else "it takes no automatic moves")
-    if read.judge.trust_in(name, now=datetime.now(UTC).timestamp()) is Trust.ON_PROBATION:
-        return "on probation: confirm the moves so far, or leave them uncorrected for a day"
-    return "moves what it is sure of"
-
-
-def _classifier(memory: Memory) -> dict[str, Any] | None:
-    serving = memory.classifiers.serving()
-    if serving is None:
-        return None
-    told = {key: serving.report[key] for key in ("kind", "labels", "accuracy", "coverage")}
-    return {"kind": told.pop("kind"), "trained_at": _time(serving.trained_at), **told}
-
-
 def _serving(memory: Memory, state: Path) -> Classifier | None:
     serving = memory.classifiers.serving()
     try:
@@ -256,15 +192,6 @@ def _serving(memory: Memory, state: Path) -> Classifier | None:
         return None
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "sqlite": SQLITE}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def _time(seconds: float | None) -> str | None:
+def iso(seconds: float | None) -> str | None:
+    """A moment in ISO 8601, in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,89 +1,128 @@
-"""From plain values to text for people."""
+"""From plain values to text for people: lines of any length, for a name is never cut to fit a column."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 Told = Mapping[str, Any]
+Row = Sequence[str]
+
+MOVES = "moves what it is sure of"
+"""`why` of a category that nothing holds back."""
+
+WAYS_OUT = {
+    "no_classifier": "Nothing was learned yet; `sortd status` says why.",
+    "too_few_examples": "{category} takes no automatic moves yet; `sortd status` says why.",
+    "vetoed": "It was taken out of {category} before; `sortd forget --vetoes PATH` lets sortd try again.",
+    "unfamiliar": "It is too unlike everything you filed in {category}.",
+    "low_confidence": "{category} is the likeliest, but not likely enough for your target_precision.",
+    "close_call": "Two categories are about as likely.",
+    "on_probation": "The first moves into {category} wait for `sortd confirm {category}`, or for a quiet day.",
+    "category_stopped": "Too many moves into {category} were wrong.",
+    "hands_off": "A .nosort, or automatic = false in a .sortd.toml, asks to leave it alone.",
+    "already_filed": "Another copy of it is filed in {category}.",
+    "pending": "It was not looked at yet.",
+}
+"""Why a video was left, and what the owner can do about it."""
+
+SET_ASIDE = "`sortd status` says why; `sortd check --retry` tries again."
+
+LISTED = 3
+"""Categories that `explain` names."""
 
 
 def status(told: Told) -> None:
     """`sortd status`."""
-    out = _console()
-    state = told["state"] + (f": {told['why']}" if told["why"] else "")
-    out.print(f"[bold]{_text(told['root'])}[/] is {_text(state)}")
-    watcher = told["watcher"]
-    out.print(f"watching by {watcher['mode']}" + (f" ({_text(watcher['why'])})" if watcher["why"] else ""))
-    videos = told["videos"]
-    out.print(", ".join(f"{videos[name]} {name.replace('_', ' ')}" for name in videos))
-    rate, ends_at = told["backlog"]["rate"], told["backlog"]["ends_at"]
-    if rate and ends_at:
-        out.print(f"{rate:.2f} videos a second, done about {ends_at}")
-    if told["categories"]:
-        table = _table("category", "labels", "placed", "from", "")
-        for category in told["categories"]:
-            limit = "-" if category["min_confidence"] is None else f"{category['min_confidence']:.2f}"
-            table.add_row(
-                _text(category["name"]), str(category["labels"]), str(category["placed"]), limit, _text(category["why"])
-            )
-        out.print(table)
+    out, videos, watcher = _console(), told["videos"], told["watcher"]
+    out.print(f"{_text(told['root'])} is {_because(told['state'], told['why'])}", style="bold")
+    held = f"{videos['unsorted']} unsorted, {videos['labelled']} filed by you, {videos['placed']} by sortd"
+    out.print(f"videos      {videos['total']}: {held}")
+    if videos["pending"]:
+        rate, ends_at = told["backlog"]["rate"], told["backlog"]["ends_at"]
+        pace = f": {rate:.2f} a second, done about {_local(ends_at)}" if rate and ends_at else ""
+        out.print(f"backlog     {videos['pending']} to be looked at{pace}")
+    if told["open_moves"]:
+        out.print(f"open moves  {told['open_moves']}")
+    if watcher["why"] != told["why"]:
+        out.print(f"watcher     {_because(watcher['mode'], watcher['why'])}")
     classifier = told["classifier"]
     if classifier:
+        facts = f"{classifier['labels']} labels, accuracy {classifier['accuracy']:.2f}"
         out.print(
-            f"classifier: {classifier['kind']} on {classifier['labels']} labels, accuracy {classifier['accuracy']:.2f},"
-            f" coverage {classifier['coverage']:.2f}, trained {classifier['trained_at']}"
+            f"classifier  {classifier['kind']} of {_local(classifier['trained_at'])}:"
+            f" {facts}, coverage {classifier['coverage']:.2f}"
         )
-    for aside in told["set_aside"]:
-        out.print(f"set aside: {_text(aside['path'])}: {aside['reason']} ({_text(aside['message'])})")
-    if told["open_moves"]:
-        out.print(f"{told['open_moves']} moves are open")
-    out.print(f"encoder {told['encoder']} on {told['device']}")
+    out.print(f"encoder     {told['encoder']} on {told['device']}")
+    if told["categories"]:
+        out.print()
+        header, *rows = _aligned([("category", "labels", "placed", "moves from"), *map(_category, told["categories"])])
+        out.print(header, style="bold")
+        for row, category in zip(rows, told["categories"], strict=True):
+            out.print(row)
+            if category["why"] != MOVES:
+                out.print(f"    {_text(category['why'])}")
+    if told["set_aside"]:
+        out.print("\nset aside", style="bold")
+        for aside in told["set_aside"]:
+            out.print(f"{aside['reason']}  {_text(aside['path'])}")
+            out.print(f"    {_text(aside['message'])}")
 
 
 def preview(told: Sequence[Told]) -> None:
     """`sortd preview`."""
-    table = _table("video", "", "category", "confidence", "reason")
-    for one in told:
-        confidence = "" if one["confidence"] is None else f"{one['confidence']:.2f}"
-        verb = "move" if one["decision"] == "move" else "leave"
-        table.add_row(_text(one["path"]), verb, _text(one["category"] or ""), confidence, one["reason"] or "")
-    _console().print(table if told else "nothing is unsorted")
+    rows = [
+        (
+            "move" if one["decision"] == "move" else f"leave: {one['reason']}",
+            _text(one["category"] or "-"),
+            _share(one["confidence"]),
+            _text(one["path"]),
+        )
+        for one in told
+    ]
+    _table(("", "category", "sure", "video"), rows, none="nothing is unsorted")
 
 
 def explain(told: Told) -> None:
     """`sortd explain`."""
-    out = _console()
-    reason = f" ({told['reason']})" if told["reason"] else ""
-    where = f" in {_text(told['category'])}" if told["decision"] == "filed" else ""
-    out.print(f"[bold]{_text(told['path'])}[/]: {told['decision']}{where}{reason}")
-    for category, probability in told["ranking"][:3]:
-        out.print(f"  {probability:.2f} {_text(category)}")
-    for name, feature in told["features"].items():
-        text = f": {_text(feature['text'])}" if feature["text"] else ""
-        out.print(f"{name}: {'present' if feature['present'] else 'none'}{text}")
+    out, category, reason = _console(), _text(told["category"] or ""), told["reason"]
+    verdict = f"stays: {reason}" if reason in WAYS_OUT else f"is set aside: {reason}"
+    if told["decision"] == "filed":
+        verdict = f"is filed in {category} by {'you' if told['label'] else 'sortd'}"
+    elif told["decision"] == "move":
+        verdict = f"moves to {category}"
+    out.print(f"{_text(told['path'])} {verdict}", style="bold")
+    if reason:
+        out.print(WAYS_OUT.get(reason, SET_ASIDE).format(category=category))
+    rows = [("likely", _share(p), _text(name)) for name, p in told["ranking"][:LISTED]]
     for neighbour in told["neighbours"]:
-        path = neighbour["path"] or "(a video that is gone)"
-        out.print(f"  {neighbour['similarity']:.2f} like {_text(path)} in {_text(neighbour['category'])}")
-    if told["label"]:
-        out.print(f"your label: {_text(told['label'])}")
-    if told["vetoes"]:
-        out.print(f"never moved to: {_text(', '.join(told['vetoes']))}")
+        path = "(a video that is gone)" if neighbour["path"] is None else _text(neighbour["path"])
+        rows.append(("like", f"{neighbour['similarity']:.2f}", f"{path} in {_text(neighbour['category'])}"))
+    for name, feature in told["features"].items():
+        rows.append((name, "yes" if feature["present"] else "none", _text(feature["text"] or "")))
+    rows += [("never to", "", _text(name)) for name in told["vetoes"]]
+    for row in _aligned(rows):
+        out.print(row)
 
 
 def history(told: Sequence[Told]) -> None:
     """`sortd history`."""
-    table = _table("id", "at", "from", "to", "confidence", "state")
-    for move in told:
-        names = _text(move["from"]), _text(move["to"])
-        table.add_row(str(move["id"]), move["at"], *names, f"{move['confidence']:.2f}", move["state"])
-    _console().print(table if told else "nothing was moved yet")
+    rows = [
+        (
+            str(move["id"]),
+            _local(move["at"]),
+            _share(move["confidence"]),
+            move["state"],
+            f"{_text(move['from'])} -> {_text(move['to'])}",
+        )
+        for move in told
+    ]
+    _table(("id", "at", "sure", "state", "video"), rows, none="nothing was moved yet")
 
 
 def undone(told: Told) -> None:
@@ -97,29 +136,43 @@ def undone(told: Told) -> None:
 
 def confirmed(told: Told) -> None:
     """`sortd confirm`."""
-    _console().print(f"{len(told['confirmed'])} confirmed")
+    out = _console()
+    for path in told["confirmed"]:
+        out.print(f"{_text(path)} is your label now")
+    if not told["confirmed"]:
+        out.print("nothing there waited for a word of yours")
 
 
 def forgotten(told: Told) -> None:
     """`sortd forget`."""
-    _console().print(", ".join(f"{what} of {count} videos forgotten" for what, count in told.items()))
+    for what, number in told.items():
+        _console().print(f"{what} forgotten: of {_count(number, 'video')}")
+
+
+def retried(told: Told) -> None:
+    """`sortd check --retry`."""
+    _console().print(f"{_count(told['retried'], 'video')} to be tried again")
 
 
 def checked(told: Sequence[Told]) -> None:
     """`sortd check`."""
     out = _console()
-    for finding in told:
-        mark = "[green]ok[/]   " if finding["ok"] else "[red]fault[/]"
-        out.print(f"{mark} {finding['name']}: {_text(finding['message'])}")
-        if finding["cure"]:
-            out.print(f"      {_text(finding['cure'])}")
+    rows = _aligned([("ok" if one["ok"] else "fault", one["name"], _text(one["message"])) for one in told])
+    for row, one in zip(rows, told, strict=True):
+        out.print(row, style=None if one["ok"] else "bold red")
+        if one["cure"]:
+            out.print(f"       {_text(one['cure'])}")
+
+
+def device(name: str) -> None:
+    """What the networks run on, in the words of the seed documents."""
+    _console().print(f"Using device: {name}")
 
 
 def summary(told: Told) -> None:
-    """What stands in the library, in the words of the seed documents."""
-    videos = told["videos"]
-    out = _console()
-    out.print("Dataset summary:")
+    """What stands in the library, likewise."""
+    out, videos = _console(), told["videos"]
+    out.print("\nDataset summary:")
     out.print(f"  Labeled videos: {videos['labelled']}")
     out.print(f"  Unlabeled videos: {videos['unsorted'] + videos['placed']}")
     out.print(f"  Categories: {_text(str([category['name'] for category in told['categories']]))}")
@@ -133,21 +186,59 @@ def progress(stream: TextIO) -> Iterator[Callable[[int, int], None] | None]:
     if not stream.isatty():
         yield None
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - for `run --once` alone
+
     columns = (TextColumn("Extracting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=stream), transient=True) as bar:
+    with Progress(*columns, console=Console(file=stream, soft_wrap=True), transient=True) as bar:
         task = bar.add_task("extract", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    # Names are printed as they are: no [markup], no :emoji:.
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False)
+def _table(header: Row, rows: Sequence[Row], *, none: str) -> None:
+    out = _console()
+    if not rows:
+        out.print(none)
+        return
+    first, *rest = _aligned([header, *rows])
+    out.print(first, style="bold")
+    for row in rest:
+        out.print(row)
+
+
+def _aligned(rows: Sequence[Row]) -> list[str]:
+    """Columns side by side; the last is as long as it likes."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)][:-1]
+    padded = (
+        [cell + " " * (width - cell_len(cell)) for cell, width in zip(row[:-1], widths, strict=True)] for row in rows
+    )
+    return ["  ".join([*cells, row[-1]]).rstrip() for cells, row in zip(padded, rows, strict=True)]
+
+
+def _category(told: Told) -> Row:
+    return _text(told["name"]), f"{told['labels']:6}", f"{told['placed']:6}", _share(told["min_confidence"])
+
+
+def _because(fact: str, why: str) -> str:
+    return fact + (f": {_text(why)}" if why else "")
+
+
+def _share(number: float | None) -> str:
+    return "-" if number is None else f"{number:.2f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _local(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _text(name: str) -> str:
-    """A name as a terminal may show it: no control characters, no markup, no bytes that are not text."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
-    return escape(shown)
+    """A name as a terminal may show it: no control characters, no bytes that are not text."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -8,40 +8,43 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from sortd import log
-from sortd.commands import facts, report
 from sortd.config import Config
 from sortd.disk.guard import Guard, find
-from sortd.errors import LibraryUnavailable
+from sortd.errors import LibraryUnavailable, SortdError
 from sortd.service.control import ask
-from sortd.service.daemon import Daemon
 from sortd.service.opening import feature_space, library_at, state_wished
-from sortd.service.sorter import Sorter
-from sortd.store.memory import Memory
+from sortd.service.telling import Tell
 
 
-class Failed(LibraryUnavailable):
+class Failed(SortdError):
     """The service refused; the message is its own."""
 
 
 def serve(config: Config, *, observe: bool) -> None:
     """Be the service until told to stop."""
-    log.configure(format=config.log.format, level=config.log.level, file=config.log.file)
+    from sortd.service.daemon import Daemon  # noqa: PLC0415 - only `run` needs its libraries
+
+    _open_log(config)
     Daemon(config, observe=observe).run()
 
 
 def run_once(config: Config, *, observe: bool) -> None:
     """One full pass with a progress bar on a terminal, then the dataset as it is."""
-    log.configure(format=config.log.format, level=config.log.level, file=config.log.file)
+    from sortd.commands import report, status  # noqa: PLC0415 - as above
+    from sortd.service.daemon import Daemon  # noqa: PLC0415 - as above
+
+    report.device(status.status(config)["device"])
     with report.progress(sys.stderr) as progress:
+        _open_log(config)  # only now, so that the lines go above the bar and not through it
         Daemon(config, observe=observe, once=True, progress=progress).run()
-    with facts.reading(config) as read:
-        report.summary(facts.status(config, read))
+    report.summary(status.status(config))
 
 
 def carry_out(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Have the running service do it; where none runs, take the lock and do the same step."""
+    """Have the running service do it; where none runs, take the lock and do the same step. Raises SortdError."""
     root = config.library.root
+    if not root.is_dir():
+        raise LibraryUnavailable(f"{root} is not there")
     found = find(root, state=state_wished(config))
     if found is None:
         raise LibraryUnavailable(f"nothing is known of {root} yet: `sortd run` makes it a library")
@@ -54,7 +57,10 @@ def carry_out(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _by_hand(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    log.configure(format=config.log.format, level=config.log.level, file=config.log.file)
+    from sortd.service.sorter import Sorter  # noqa: PLC0415 - only where no service runs
+    from sortd.store.memory import Memory  # noqa: PLC0415 - as above
+
+    write = _open_log(config)
     with Guard.open(config.library.root, state=state_wished(config)) as guard, ExitStack() as stack:
         memory = Memory.open(guard.state, feature_space(config))
         stack.callback(memory.database.close)
@@ -64,8 +70,15 @@ def _by_hand(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
             guard,
             config=config,
             observe=True,
-            write=log.get().info,
+            write=write,
             wall=time.time,
         )
         sorter.catch_up()
         return sorter.answer(request)
+
+
+def _open_log(config: Config) -> Tell:
+    from sortd import log  # noqa: PLC0415 - a running service writes its own
+
+    log.configure(format=config.log.format, level=config.log.level, file=config.log.file)
+    return log.get().info

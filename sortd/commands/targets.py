@@ -17,22 +17,39 @@ def settings_for(config: Path | None, root: Path | None) -> Config:
 
 
 def locate(path: Path, config: Path | None, root: Path | None) -> tuple[Config, PurePath]:
-    """The library a path lies in, and the path below its root; a relative path may also be meant from the root."""
+    """The library that a path lies in, and the path below its root.
+
+    A relative path starts from the working directory or, where nothing stands there, from the root.
+    LibraryUnavailable: an absolute path lies outside the library.
+    """
     settings = settings_for(config, root)
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
-    home = root_of(absolute.parent)
-    if home is not None and (root is None or home == Path(os.path.abspath(root))):  # noqa: PTH100 - likewise
-        return settings.at(home), absolute.relative_to(home)
+    place = Path(os.path.realpath(path.parent), path.name)
+    home = settings.library.root
+    if root is None and (found := root_of(place.parent)):
+        home = found
+        if not _same(home, settings.library.root):
+            # The marker knows its own state directory; the one in the settings belongs to their own root.
+            state = settings.state.model_copy(update={"dir": None})
+            settings = settings.at(home).model_copy(update={"state": state})
+    inside = _below(home, place)
+    if inside is not None and (path.is_absolute() or os.path.lexists(place) or not os.path.lexists(home / path)):
+        return settings, inside
     if path.is_absolute():
-        if absolute.is_relative_to(settings.library.root):
-            return settings, absolute.relative_to(settings.library.root)
-        raise LibraryUnavailable(f"{path} lies in no library")
+        raise LibraryUnavailable(f"{path} does not lie in {home}")
     return settings, PurePath(path)
 
 
 def target_in(target: str, config: Path | None, root: Path | None) -> tuple[Config, dict[str, str]]:
     """A video where there is such a file, else a category."""
     settings, inside = locate(Path(target), config, root)
-    if (settings.library.root / inside).is_file():
-        return settings, {"path": str(inside)}
-    return settings_for(config, root) if root else settings, {"category": str(inside)}
+    kind = "path" if (settings.library.root / inside).is_file() else "category"
+    return settings, {kind: str(inside)}
+
+
+def _below(home: Path, place: Path) -> PurePath | None:
+    real = Path(os.path.realpath(home))
+    return place.relative_to(real) if place.is_relative_to(real) else None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

@@ -71,10 +71,14 @@ def extractable(part: Part, settings: Settings) -> bool:
     return encoder(settings) == "clip" and part.version == _clip_version(part.extractor, settings)
 
 
-def load(part: Part, settings: Settings, networks: Networks) -> Extractor:
+def needs_networks(part: Part) -> bool:
+    """Whether a part comes from pretrained networks."""
+    return part.version.startswith("clip-")
+
+
+def load(part: Part, settings: Settings, networks: Networks | None) -> Extractor:
     """Import and build one extractor. KeyError: these settings make no such part."""
-    built_in = part.version == _builtin_version(part.extractor, settings)
-    module = (BUILT_IN if built_in else PRETRAINED)[part.extractor]
+    module = (PRETRAINED if needs_networks(part) else BUILT_IN)[part.extractor]
     if not extractable(part, settings):
         raise KeyError(part)
     return cast("Extractor", import_module(module).build(part, settings, networks))

@@ -250,8 +250,8 @@ class Daemon:
         stack.enter_context(schedule(self._config.train.cron, self._inbox))
         stack.enter_context(listen(guard.state, self._inbox))
         sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
-        settings = extract_settings(self._config)
-        self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=encoder(settings))
+        serving = encoder(extract_settings(self._config))
+        self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=serving)
         return watcher
 
     def _tell_missing_weights(self) -> None:

@@ -6,19 +6,24 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
 from sortd.errors import ExtractionError
-from sortd.extract import load
+from sortd.extract import load, needs_networks
 from sortd.extract.decoder import Decoder
-from sortd.extract.encoders import Networks
 from sortd.messages import Extracted, ExtractionFailed, Said
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings
 from sortd.service.worker import Alive
+
+if TYPE_CHECKING:
+    from sortd.extract.encoders import Networks
 
 DECODERS = 2
 """Decoders run ahead of the extractors; more of them would only compete for the same two or three cores."""
@@ -33,48 +38,72 @@ class _FileChanged(Exception):
 
 def extraction(settings: ExtractionSettings) -> Callable[[tuple[Job, ...]], Iterator[object]]:
     """A task is a batch of jobs; each is answered by Extracted or ExtractionFailed, in the order they finish."""
-    said: list[Said] = []
-    networks = Networks(settings.extract, say=lambda event, **facts: said.append(Said(event, facts)))
-    made: dict[tuple[Part, ...], _Bench] = {}
-    pool = ThreadPoolExecutor(DECODERS)
+    return _Studio(settings).extract
 
-    def benches(parts: tuple[Part, ...]) -> list[_Bench]:
-        """One for each family: the built-in encoder looks at small pictures and the networks at whole ones."""
-        families: dict[str, tuple[Part, ...]] = {}
-        for part in parts:
-            family = part.version.split("-")[0]
-            families[family] = (*families.get(family, ()), part)
-        for family in families.values():
-            if family not in made:
-                extractors = [load(part, settings.extract, networks) for part in family]
-                made[family] = _Bench(extractors, settings.timeout_seconds)
-        return [made[family] for family in families.values()]
 
-    def extract(jobs: tuple[Job, ...]) -> Iterator[object]:
+class _Studio:
+    """The child's whole equipment: networks and decoders, each made when first wanted."""
+
+    def __init__(self, settings: ExtractionSettings) -> None:
+        self._settings = settings
+        self._said: list[Said] = []
+        self._benches: dict[tuple[Part, ...], _Bench] = {}
+        self._pool = ThreadPoolExecutor(DECODERS)
+        self._told_device: str | None = None
+
+    @cached_property
+    def _networks(self) -> Networks:
+        # Imported only where it has work: torch takes seconds and hundreds of megabytes.
+        encoders = import_module("sortd.extract.encoders")
+        networks: Networks = encoders.Networks(self._settings.extract, say=self._say)
+        return networks
+
+    def extract(self, jobs: tuple[Job, ...]) -> Iterator[object]:
         began = time.monotonic()
-        waiting = {pool.submit(_samples, benches(job.parts), settings.root, job): job for job in jobs}
+        waiting = {
+            self._pool.submit(_samples, self._benches_for(job.parts), self._settings.root, job): job for job in jobs
+        }
         while waiting:
             done, _ = wait(waiting, timeout=PATIENCE_SECONDS, return_when=FIRST_COMPLETED)
             if not done:
                 yield Alive()
             for future in done:
-                job = waiting.pop(future)
-                try:
-                    samples = future.result()
-                except ExtractionError as error:
-                    yield ExtractionFailed(job, error.fault, str(error))
-                    continue
-                except _FileChanged as error:
-                    yield ExtractionFailed(job, None, str(error))
-                    continue
-                length = max(sample.seconds for sample in samples.values())
-                yield Alive(settings.timeout_seconds + length / 2)
-                features = tuple(feature for bench, sample in samples.items() for feature in bench.extract(sample))
-                yield from said
-                said.clear()
-                yield Extracted(job, features, time.monotonic() - began)
+                yield from self._answer(waiting.pop(future), future, began)
 
-    return extract
+    def _answer(self, job: Job, future: Future[dict[_Bench, Sample]], began: float) -> Iterator[object]:
+        try:
+            samples = future.result()
+        except ExtractionError as error:
+            yield ExtractionFailed(job, error.fault, str(error))
+            return
+        except _FileChanged as error:
+            yield ExtractionFailed(job, None, str(error))
+            return
+        length = max(sample.seconds for sample in samples.values())
+        yield Alive(self._settings.timeout_seconds + length / 2)
+        features = tuple(feature for bench, sample in samples.items() for feature in bench.extract(sample))
+        if "_networks" in self.__dict__ and self._networks.device != self._told_device:
+            self._told_device = self._networks.device
+            self._say("device", device=self._told_device)
+        yield from self._said
+        self._said.clear()
+        yield Extracted(job, features, time.monotonic() - began)
+
+    def _benches_for(self, parts: tuple[Part, ...]) -> list[_Bench]:
+        """One for each family: the built-in encoder looks at small pictures and the networks at whole ones."""
+        families: dict[str, tuple[Part, ...]] = {}
+        for part in parts:
+            name = part.version.split("-")[0]
+            families[name] = (*families.get(name, ()), part)
+        for family in families.values():
+            if family not in self._benches:
+                networks = self._networks if any(needs_networks(part) for part in family) else None
+                extractors = [load(part, self._settings.extract, networks) for part in family]
+                self._benches[family] = _Bench(extractors, self._settings.timeout_seconds)
+        return [self._benches[family] for family in families.values()]
+
+    def _say(self, event: str, **facts: object) -> None:
+        self._said.append(Said(event, facts))
 
 
 class _Bench:

@@ -20,6 +20,9 @@ from sortd.store.memory import Memory
 _CHANGES = "label_changes"
 _TRIED = "labels_tried"
 _RULES = "rules_seen"
+AGAIN_SECONDS = 600.0
+"""After a training whose child died or hung."""
+
 PROBLEM = "training_problem"
 """Why the last training gave no classifier; empty when it did."""
 
@@ -49,8 +52,13 @@ class Learner:
         self._wall = wall
         self._changed_at = 0.0
         self._asked: str | None = None
-        self.training = False
+        self._trying: tuple[str, int] | None = None
+        self._not_before = 0.0
+
+    @property
+    def training(self) -> bool:
         """Whether a training runs now."""
+        return self._trying is not None
 
     def changed(self, count: int, *, now: float) -> None:
         """So many labels came, changed or went."""
@@ -64,7 +72,7 @@ class Learner:
 
     def due(self, now: float) -> str | None:
         """Why to train now; None: not now."""
-        if self.training or self._memory.backlog.labels_wait():
+        if self.training or now < self._not_before or self._memory.backlog.labels_wait():
             return None
         if self._asked is not None:
             return self._asked
@@ -79,7 +87,7 @@ class Learner:
         """When quiet may be reached; None: nothing waits for it."""
         if self.training or self._changes() < self._after_labels or self._memory.backlog.labels_wait():
             return None
-        return self._changed_at + self._quiet_seconds
+        return max(self._changed_at + self._quiet_seconds, self._not_before)
 
     def see_rules(self) -> None:
         """A folder may have become a category, or none, or ask for another precision."""
@@ -96,19 +104,18 @@ class Learner:
         lesson = Lesson(self._digest(except_in, targets), self._memory.space, except_in, targets)
         same = self._memory.database.note(_TRIED) == lesson.digest
         self._asked = None
-        with self._memory.transaction():
-            self._write(_CHANGES, "0")
-            self._write(_TRIED, lesson.digest)
+        # Only what came out of it makes a training tried: one that is cut short by a kill is begun again.
+        self._trying = (lesson.digest, self._changes())
         if same:
+            self._note_tried()
             return None
-        self.training = True
         self._tell("retrain_due", why=why)
         return lesson
 
     def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
         """Note what came out of a training; True when another classifier serves now."""
         told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
-        self.training = False
+        self._note_tried()
         if problem is not None:
             self._write(PROBLEM, problem)
             self._tell("trained", **told, adopted=False, would_move_more=0, would_move_fewer=0, why=problem)
@@ -124,10 +131,10 @@ class Learner:
         self.load()
         return True
 
-    def lose(self, why: str) -> None:
-        """The training child was lost: the same labels may be tried again at the next occasion."""
-        self.training = False
-        self._write(_TRIED, "")
+    def lose(self, why: str, *, now: float) -> None:
+        """The training child was lost: the same labels are tried again after a while."""
+        self._trying = None
+        self._not_before = now + AGAIN_SECONDS
         self._tell("training_lost", why=why)
 
     def load(self) -> None:
@@ -165,6 +172,15 @@ class Learner:
             if number not in except_in:
                 state.update(f"{fingerprint} {number}\n".encode())
         return state.hexdigest()
+
+    def _note_tried(self) -> None:
+        """What was learned from is learned; changes that came meanwhile still count."""
+        if self._trying is not None:
+            digest, changes = self._trying
+            self._trying = None
+            with self._memory.transaction():
+                self._write(_TRIED, digest)
+                self._write(_CHANGES, str(self._changes() - changes))
 
     def _changes(self) -> int:
         return int(self._memory.database.note(_CHANGES) or 0)

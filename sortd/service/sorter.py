@@ -42,6 +42,9 @@ from sortd.store.memory import Memory
 BATCH = 8
 """Videos sent to the extraction child at once: decoders run ahead while one is embedded."""
 
+DEVICE = "device"
+"""What an extraction child says of where its networks run, and the note that is kept of it."""
+
 
 class Sorter:
     """Holds what the loop knows between messages. `now` is seconds on the monotonic clock, `wall` the time of day."""
@@ -188,30 +191,42 @@ class Sorter:
     def _take(self, message: Message, now: float) -> None:
         match message:
             case RescanDue():
-                self.looker.rescan()
-                with self.memory.transaction():
-                    self.memory.index.purge(before=self._wall() - self._config.state.keep_days * 86_400)
-                    if not self._extracting:
-                        # A result that could not be noted (a full disk) must not leave its video begun for ever.
-                        self.memory.backlog.release_all()
-                self.decider.add_those_time_may_help()
-                self.learner.see_rules()
+                self._rescan()
             case RetrainDue(why):
                 self.learner.ask(why)
             case Asked(request, reply):
                 self._answer(request, reply)
             case Extracted() | ExtractionFailed() | BatchLost():
                 self._note_extraction(message)
-            case Trained(report, problem):
-                if self.learner.learned(report, problem):
-                    self.want(self.memory.space)
             case Said(event, facts):
-                self._tell(event, **facts)
-            case TrainingLost(why):
-                self.learner.lose(why)
+                self._note_said(event, facts)
+            case Trained() | TrainingLost():
+                self._note_training(message, now)
             case Tick():
                 pass
         self._step(now)
+
+    def _rescan(self) -> None:
+        self.looker.rescan()
+        with self.memory.transaction():
+            self.memory.index.purge(before=self._wall() - self._config.state.keep_days * 86_400)
+            if not self._extracting:
+                # A result that could not be noted (a full disk) must not leave its video begun for ever.
+                self.memory.backlog.release_all()
+        self.decider.add_those_time_may_help()
+        self.learner.see_rules()
+
+    def _note_said(self, event: str, facts: Mapping[str, Any]) -> None:
+        if event == DEVICE:
+            self.memory.database.write_note(DEVICE, facts["device"])
+        else:
+            self._tell(event, **facts)
+
+    def _note_training(self, message: Trained | TrainingLost, now: float) -> None:
+        if isinstance(message, TrainingLost):
+            self.learner.lose(message.why, now=now)
+        elif self.learner.learned(message.report, message.problem):
+            self.want(self.memory.space)
 
     def _step(self, now: float) -> None:
         if self.away is not None:

@@ -63,7 +63,8 @@ class Features:
 
     def purge(self, keep: Sequence[Part]) -> None:
         """Forget every feature of any other part: a setting or an encoder that was given up long ago."""
-        kept = " OR ".join(f"(extractor = {_text(part.extractor)} AND version = {_text(part.version)})" for part in keep)
+        parts = [f"(extractor = {_text(part.extractor)} AND version = {_text(part.version)})" for part in keep]
+        kept = " OR ".join(parts)
         self._db.execute(f"DELETE FROM features WHERE NOT ({kept})")
 
     def labels(self, space: FeatureSpace) -> Iterator[tuple[Fingerprint, int, Category]]:

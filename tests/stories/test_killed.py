@@ -88,3 +88,32 @@ def test_a_batch_that_kills_the_service_costs_only_the_guilty_one(household):
     home.settle()
     assert [str(line["path"]) for line in home.events("extracted")] == ["good.mp4"]
     assert [(str(line.path), line.attempts) for line in home.memory.backlog.set_aside()] == [("evil.mp4", 3)]
+
+
+def test_killed_while_it_learns_it_learns_at_the_next_start(household):
+    home = household()
+
+    def die(_):
+        raise Killed
+
+    home.train = die
+    with pytest.raises(Killed):
+        home.files(taught())
+    home.kill()
+    del home.train
+    home.start()
+    home.settle()
+    assert [line["labels"] for line in home.events("trained")] == [40]
+
+
+def test_labels_that_come_while_it_learns_are_learned_next(household):
+    home = household()
+    lessons = []
+    home.train = lessons.append
+    home.files(taught())
+    home.files({"cats": {f"more{n}.mp4": f"cats {200 + n}".encode() for n in range(5)}})
+    del home.train
+    home.train(lessons[0])
+    home.settle()
+    assert len(home.events("trained")) == 2
+    assert home.events("trained")[-1]["labels"] == 45

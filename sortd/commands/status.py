@@ -1,0 +1,149 @@
+"""What `sortd status` tells: the library as a whole, as plain JSON values with the contract's names."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
+from typing import Any
+
+from sortd.commands.facts import Reading, away_because, iso, opened
+from sortd.commands.report import MOVES
+from sortd.config import Config
+from sortd.disk.guard import Found, find
+from sortd.disk.mounts import mounts_of
+from sortd.disk.rules import Role
+from sortd.domain import Category, Placer, Trust
+from sortd.extract import encoder
+from sortd.service.control import ask
+from sortd.service.learner import PROBLEM
+from sortd.service.opening import extract_settings, state_wished
+from sortd.service.sorter import DEVICE
+from sortd.store.database import VERSION as SQLITE
+from sortd.store.memory import Memory
+
+PACKAGES = ("sortd", "av", "opencv-python-headless", "scikit-learn", "watchdog")
+
+
+def status(config: Config) -> dict[str, Any]:
+    """All of it, also for a root that is away."""
+    root = config.library.root
+    found = find(root, state=state_wished(config))
+    live = (ask(found.state, {"do": "status"}) if found else None) or _without_service(config, found)
+    told: dict[str, Any] = {
+        "root": str(root),
+        "state": live["state"],
+        "why": live["why"] or ("until `sortd resume`" if live["state"] == "paused" else ""),
+        "watcher": dict(live["watcher"]),
+        "videos": dict.fromkeys(("total", "unsorted", "labelled", "placed", "set_aside", "pending"), 0),
+        "backlog": {"rate": live["rate"], "ends_at": iso(live["ends_at"])},
+        "categories": [],
+        "classifier": None,
+        "set_aside": [],
+        "open_moves": 0,
+        "encoder": encoder(extract_settings(config)),
+        "device": "cpu",
+        "versions": _versions(),
+    }
+    with opened(config, found) as read:
+        if read is not None:
+            memory = read.memory
+            told["videos"] = asdict(memory.index.tally())
+            told["categories"] = _categories(read)
+            told["classifier"] = _classifier(memory)
+            told["set_aside"] = [
+                {"path": str(aside.path), "reason": aside.fault, "attempts": aside.attempts, "message": aside.message}
+                for aside in memory.backlog.set_aside()
+            ]
+            told["open_moves"] = memory.journal.open_count()
+            told["device"] = memory.database.note(DEVICE) or told["device"]
+    return told
+
+
+def _without_service(config: Config, found: Found | None) -> dict[str, Any]:
+    """What a service would say of itself."""
+    root, mode = config.library.root, config.watch.mode
+    away = away_because(root, found)
+    remote = next((mount.kind for mount in mounts_of(root) if mount.is_remote), None) if mode == "auto" else None
+    return {
+        "state": "away" if away else "stopped",
+        "why": away or "no service runs",
+        "watcher": {"mode": "polling" if mode == "polling" or remote else "events", "why": "no service runs"},
+        "rate": None,
+        "ends_at": None,
+    }
+
+
+def _categories(read: Reading) -> list[dict[str, Any]]:
+    """Each folder that is a category now, with what it moved and why it moves or not."""
+    memory = read.memory
+    serving = memory.classifiers.serving()
+    learned = {entry["name"]: entry for entry in serving.report["categories"]} if serving else {}
+    limits = read.judge.policy()[0].min_confidence
+    told = []
+    for known in memory.categories.all():
+        if not known.present:
+            continue
+        name, entry = known.name, learned.get(str(known.number), {})
+        held = _held(read, name)
+        limit = None if held else limits.get(name)
+        confirmed, corrected, _ = memory.categories.live(name)
+        told.append(
+            {
+                "name": name,
+                "labels": len(memory.index.fingerprints(home=name, placed_by=Placer.OWNER)),
+                "placed": len(memory.index.fingerprints(home=name, placed_by=Placer.SORTD)),
+                "min_confidence": None if limit is None else round(limit, 4),
+                "precision": round(1 - entry["wrong"] / entry["moved"], 4) if entry.get("moved") else None,
+                "live": {"confirmed": confirmed, "corrected": corrected},
+                "why": held or (_why_not(read, entry) if limit is None else _pace(read, name)),
+            }
+        )
+    return told
+
+
+def _held(read: Reading, name: Category) -> str:
+    """How the owner keeps moves out of a category; empty where nothing does."""
+    rules = read.library.rules(name)
+    if rules.problem:
+        return rules.problem
+    if rules.role is not Role.CATEGORY:
+        return f'its .sortd.toml says role = "{rules.role}"'
+    if not rules.automatic:
+        return "its .sortd.toml says automatic = false"
+    return "a .nosort lies in it" if read.library.hands_off(PurePath(name)) else ""
+
+
+def _why_not(read: Reading, entry: Mapping[str, Any]) -> str:
+    if entry.get("why"):
+        return str(entry["why"])
+    learned = "it taught nothing when sortd learned last" if read.judge.classifier else "nothing was learned yet"
+    return read.memory.database.note(PROBLEM) or learned
+
+
+def _pace(read: Reading, name: Category) -> str:
+    """How freely a category moves that may."""
+    if read.judge.trust_in(name, now=time.time()) is Trust.ON_PROBATION:
+        return "on probation: confirm the moves so far, or leave them uncorrected for a day"
+    return MOVES
+
+
+def _classifier(memory: Memory) -> dict[str, Any] | None:
+    serving = memory.classifiers.serving()
+    if serving is None:
+        return None
+    told = {key: serving.report[key] for key in ("kind", "labels", "accuracy", "coverage")}
+    return {"kind": told.pop("kind"), "trained_at": iso(serving.trained_at), **told}
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "sqlite": SQLITE}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
