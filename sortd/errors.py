@@ -4,6 +4,7 @@ SortdError                  anything sortd can say in one clear line
 ├── ConfigError             the configuration cannot be used (exit status 78)
 ├── LibraryUnavailable      the root, its marker or its state is not there, or is another service's
 ├── ExtractionError         this video gives no features; carries its Fault
+├── DeviceLost              the device that computes is lost to this process; a new process may have it again
 └── MoveRefused             nothing was moved; carries why
 """
 
@@ -34,6 +35,10 @@ class ExtractionError(SortdError):
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(message)
         self.fault = fault
+
+
+class DeviceLost(SortdError):
+    """The device that computes is lost to this process; a new process may have it again."""
 
 
 class MoveRefused(SortdError):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortd.domain import Feature, Needs, Part, Sample, Vector
-from sortd.extract import sound
+from sortd.extract import Settings, sound
 from sortd.extract.sound import evenly
 
 cv2.setNumThreads(1)  # several encoders may run side by side, and spinning threads cost more than they give
@@ -93,11 +93,11 @@ class Builtin:
         )
 
 
-def build(part: Part, *, frames: int) -> Builtin:
-    """Make the half that the part names. KeyError: it is neither `visual` nor `speech`."""
+def build(part: Part, settings: Settings, _networks: object) -> Builtin:
+    """Make the half that the part names; it needs no networks. KeyError: it is neither `visual` nor `speech`."""
     needs, table, measure = {
-        "visual": (Needs(frames=frames, following=True, short_side=SIDE), GENERAL_FOOTAGE, _look),
-        "speech": (Needs(sound=True), sound.GENERAL_FOOTAGE, sound.listen),
+        "visual": (Needs(frames=settings.frames, following=True, short_side=SIDE), GENERAL_FOOTAGE, _look),
+        "speech": (Needs(sound=True, sound_seconds=sound.SECONDS), sound.GENERAL_FOOTAGE, sound.listen),
     }[part.extractor]
     return Builtin(part.extractor, part.version, part.dim, needs, _groups(table), measure)
 

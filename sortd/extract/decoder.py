@@ -264,7 +264,7 @@ def _tell(connection: socket.socket, read: Callable[..., Sample], needs: Needs, 
     for picture in (*sample.frames, *sample.following):
         connection.sendall(picture.tobytes())
     if sample.sound is not None:
-        connection.sendall(sample.sound.tobytes())
+        connection.sendall(sample.sound.data)
 
 
 def _confine(timeout_seconds: float, server: int) -> None:

@@ -37,8 +37,8 @@ PIXEL_LIMIT = 67_108_864
 """8192 x 8192: a file of a few kilobytes can claim a picture of any size."""
 
 SAMPLE_RATE = 16_000
-SOUND_SECONDS = 600
-"""What a film is about has been said by then, and ten hours of sound would fill 2.3 GB."""
+SOUND_SECONDS = 6 * 3600
+"""However much is asked for: six hours fill 1.4 GB, and a decoder may take 2."""
 
 SKIPPABLE_CODECS = frozenset({"h264", "vp9"})
 """Here a frame that calls itself unused is used by no other. In HEVC it may be, by a higher temporal layer."""
@@ -69,7 +69,7 @@ def _read(file: BinaryIO, needs: Needs, on_length: Callable[[float], None]) -> S
     with _open(file) as container:
         film = _film(container)
         track: Any = container.streams.best("audio") if needs.sound else None
-        ear = _Ear(track) if track and track.codec_context else None
+        ear = _Ear(track, needs.sound_seconds) if track and track.codec_context else None
         on_length((container.duration or 0) / av.time_base)
         timeline = _scan(container, film, ear)
         on_length(timeline.seconds)
@@ -126,24 +126,21 @@ def _film(container: InputContainer) -> VideoStream:
 class _Ear:
     """Gathers the sound of a track, packet by packet; one that does not decode is left out."""
 
-    def __init__(self, track: AudioStream) -> None:
+    def __init__(self, track: AudioStream, seconds: float | None) -> None:
         self.track = track
-        self._heard: list[Waveform] = []
-        self._missing = SAMPLE_RATE * SOUND_SECONDS
+        self._wanted = int(SAMPLE_RATE * min(seconds or SOUND_SECONDS, SOUND_SECONDS))
+        self._heard = array("f")
         self._resampler = _resampler()
 
     @property
     def heard(self) -> Waveform | None:
         """All that was heard so far; None: nothing."""
-        if not self._heard:
-            return None
-        sound = np.concatenate(self._heard)[: SAMPLE_RATE * SOUND_SECONDS]
-        return np.clip(np.nan_to_num(sound, copy=False), -1.0, 1.0)
+        return np.frombuffer(self._heard, np.float32)[: self._wanted] if self._heard else None
 
     def hear(self, packet: Packet[AudioStream] | None) -> None:
         """Decode one packet; None, after the last, brings out what the decoder and the resampler hold back."""
         with _going_on(av.FFmpegError, ValueError):
-            frames = self.track.codec_context.decode(packet) if self._missing > 0 else []
+            frames = self.track.codec_context.decode(packet) if len(self._heard) < self._wanted else []
             for frame in [*frames, None] if packet is None else frames:
                 self._keep(frame)
 
@@ -154,12 +151,12 @@ class _Ear:
             self._resampler = _resampler()
             sounds = self._resampler.resample(frame)
         for sound in sounds:
-            self._heard.append(sound.to_ndarray().ravel().astype(np.float32, copy=False))
-            self._missing -= sound.samples
+            self._heard.frombytes((sound.to_ndarray().astype(np.float32) / 32768).tobytes())
 
 
 def _resampler() -> AudioResampler:
-    return AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+    """Make what FFmpeg makes of any sound for a 16-bit wav file: asked for floats it would not round."""
+    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
 
 
 def _scan(container: InputContainer, film: VideoStream, ear: _Ear | None) -> Timeline:

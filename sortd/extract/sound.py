@@ -20,6 +20,7 @@ WINDOW, HOP = 1024, 512
 HANN = np.hanning(WINDOW).astype(np.float32)
 BANDS = 64
 STRETCHES, STRETCH = 6, 10 * RATE  # of a longer sound six evenly spaced stretches of ten seconds are heard
+SECONDS = 600  # what a film is about has been heard by then
 SILENCE = 1e-3  # a sound that never exceeds this (60 dB under full scale) is silence
 FAINT = 8.0  # windows weaker than the loudest by this (natural logarithm of energy: 35 dB) are pauses
 LOWEST, HIGHEST = 65, 500  # pitches that are looked for, in hertz: those of voices
