@@ -105,7 +105,7 @@ def _labelled(dataset: Dataset, root: PurePath) -> Content:
     names = sorted(set(dataset.categories))
     numbers = {name: number for number, name in enumerate(names)}
     return {
-        "features": dataset.labelled.astype(np.float32),
+        "features": dataset.labelled.astype(np.float32, copy=False),
         "labels": np.array([numbers[name] for name in dataset.categories], np.int64),
         "label_names": [str(name) for name in names],
         "video_paths": [str(root / path) for path in dataset.labelled_paths],
@@ -114,7 +114,7 @@ def _labelled(dataset: Dataset, root: PurePath) -> Content:
 
 def _unlabelled(dataset: Dataset, root: PurePath) -> Content:
     return {
-        "features": dataset.unlabelled.astype(np.float32),
+        "features": dataset.unlabelled.astype(np.float32, copy=False),
         "video_paths": [str(root / path) for path in dataset.unlabelled_paths],
     }
 
@@ -150,7 +150,8 @@ def _save_tensors(stem: Path, content: Content) -> None:
     import torch  # noqa: PLC0415 - takes seconds, and only this format needs it
 
     plain = {
-        key: value if isinstance(value, list) else torch.from_numpy(value.copy()) for key, value in content.items()
+        key: value if isinstance(value, list) else torch.from_numpy(np.require(value, requirements=["C", "W"]))
+        for key, value in content.items()
     }
     with stem.with_suffix(".pt").open("wb") as file:
         torch.save(plain, file)
@@ -164,13 +165,15 @@ def _save_arrays(stem: Path, content: Content) -> None:
 
 def _save_table(stem: Path, content: Content) -> None:
     """Write a row per video: path, label if any, features; nine digits bring each float32 back exactly."""
-    labels = [[content["label_names"][number]] for number in content["labels"]] if "labels" in content else None
-    header = ["video_path", *(["label"] if labels else []), *(f"f{i}" for i in range(content["features"].shape[1]))]
+    columns = {"video_path": content["video_paths"]}
+    if "labels" in content:
+        columns["label"] = [content["label_names"][number] for number in content["labels"]]
+    features = content["features"]
     with stem.with_suffix(".csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file)
-        table.writerow(header)
-        for i, (path, features) in enumerate(zip(content["video_paths"], content["features"], strict=True)):
-            table.writerow([path, *(labels[i] if labels else []), *(f"{number:.9g}" for number in features)])
+        table.writerow([*columns, *(f"f{i}" for i in range(features.shape[1]))])
+        for *named, row in zip(*columns.values(), features, strict=True):
+            table.writerow([*named, *(f"{number:.9g}" for number in row)])
 
 
 def _save_json(path: Path, content: object) -> None:

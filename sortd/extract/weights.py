@@ -102,7 +102,7 @@ def whisper_weights(model: str) -> Weights:
 
 
 def intact(weights: Weights) -> bool:
-    """Whether the whole file, read from end to end, is the published one; seconds for a large one."""
+    """Whether the whole file, read from end to end, is the published one; that takes seconds for a large one."""
     if not weights.present():
         return False
     with weights.path().open("rb") as file:
@@ -110,11 +110,14 @@ def intact(weights: Weights) -> bool:
 
 
 def fetch(weights: Weights, *, progress: Callable[[int], None]) -> None:
-    """Make sure that a published file lies whole in its place; SortdError in one line where it cannot be had.
+    """Make sure that the file lies whole in its place; SortdError in one line where it cannot be had.
 
     `progress` is told the bytes received so far.
     """
-    if not intact(weights):
+    if weights.sha256 is None:
+        if not weights.present():
+            raise SortdError(f"{weights.path()} is not there; being your own, it cannot be fetched")
+    elif not intact(weights):
         download(weights, address_of(weights), progress=progress)
 
 
@@ -123,8 +126,6 @@ def address_of(weights: Weights) -> str:
 
     The table is read as text, for importing the library would import torch, which takes seconds.
     """
-    if weights.sha256 is None:
-        raise SortdError(f"{weights.path()} is a checkpoint of your own: sortd cannot fetch it")
     distribution, package, file = _SOURCES[weights.kind]
     found = find_spec(package)
     if found is None or found.origin is None:
@@ -230,7 +231,7 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
 def _find(model: str, kind: Kind, published: Mapping[str, Weights]) -> Weights:
     if model in published:
         return published[model]
-    if model.startswith(("/", "./", "../", "~")) or Path(model).suffix in {".pt", ".pth"}:
+    if model.startswith(("/", "~", ".")) or model.endswith(".pt"):
         return Weights(model, kind)
     nearest = {name.lower(): name for name in published}
     (guess,) = get_close_matches(model.lower(), nearest, n=1, cutoff=0.0)

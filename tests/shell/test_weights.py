@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from sortd.commands.models import facts, fetch_all
 from sortd.errors import ConfigError, SortdError
+from sortd.extract import Settings
 from sortd.extract.weights import CLIP, WHISPER, Weights, address_of, clip_weights, download, fetch, whisper_weights
 
 CONTENT = bytes(range(256)) * 12_000
@@ -157,7 +159,7 @@ def test_a_cache_folder_that_is_a_link_to_another_disk_will_do(small, tmp_path, 
     assert small.present()
 
 
-@pytest.mark.parametrize("model", ["/models/mine.pt", "~/mine.pt", "./mine", "../mine", "mine.pt", "folder/mine.pth"])
+@pytest.mark.parametrize("model", ["/models/mine.pt", "~/mine.pt", "./mine", "../mine", "mine.pt", "folder/mine.pt"])
 def test_a_path_stands_for_the_owners_own_checkpoint(model, home):
     weights = clip_weights(model)
     assert weights.path() == Path(model.replace("~", str(home)))
@@ -449,7 +451,7 @@ def test_without_a_network_it_says_what_could_not_be_reached(home, monkeypatch):
 
 
 def test_an_own_checkpoint_is_never_fetched(tmp_path):
-    with pytest.raises(SortdError, match=r"checkpoint of your own"):
+    with pytest.raises(SortdError, match="being your own, it cannot be fetched"):
         fetch(clip_weights(str(tmp_path / "mine.pt")), progress=nothing)
 
 
@@ -517,3 +519,55 @@ def test_a_cache_folder_that_cannot_be_written_is_told_in_one_line(small, home):
     (home / ".cache").write_text("a file in its place")
     with pytest.raises(SortdError, match=r"small\.pt cannot be written: Not a directory$"):
         download(small, "http://127.0.0.1:9/", progress=nothing)
+
+
+# What `sortd models` tells and fetches
+
+
+def test_models_tells_of_each_file_that_is_wanted(tmp_path, home):
+    mine = tmp_path / "mine.pt"
+    settings = Settings(clip_model=str(mine))
+    assert facts(settings) == [
+        {"name": str(mine), "present": False, "path": str(mine), "bytes": None, "sha256": None, "licence": None},
+        {
+            "name": "base",
+            "present": False,
+            "path": str(home / ".cache/whisper/base.pt"),
+            "bytes": 145_262_807,
+            "sha256": "ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e",
+            "licence": "MIT",
+        },
+    ]
+    mine.write_bytes(b"12345")
+    told, _ = facts(settings)
+    assert (told["present"], told["bytes"]) == (True, 5)
+
+
+def test_fetching_offline_says_one_line_for_each_file_and_goes_on_with_the_next(home, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    shown = []
+
+    @contextmanager
+    def bar(name, size):
+        shown.append((name, size))
+        yield pytest.fail
+
+    problems = fetch_all(Settings(), bar=bar)
+    assert shown == [("ViT-B/32", 353_976_522), ("base", 145_262_807)]
+    assert [problem.partition(":")[0] for problem in problems] == ["ViT-B/32", "base"]
+    assert all(problem.endswith("cannot be reached: Connection refused") for problem in problems)
+    assert left_in(home) == []
+
+
+def test_a_checkpoint_of_the_owners_is_not_fetched_and_not_missed(tmp_path):
+    for name in ("clip.pt", "whisper.pt"):
+        (tmp_path / name).write_bytes(b"x")
+
+    @contextmanager
+    def bar(_name, _size):
+        yield pytest.fail
+
+    there = Settings(clip_model=str(tmp_path / "clip.pt"), whisper_model=str(tmp_path / "whisper.pt"))
+    assert fetch_all(there, bar=bar) == []
+    (tmp_path / "clip.pt").unlink()
+    assert fetch_all(there, bar=bar) == [f"{tmp_path}/clip.pt is not there; being your own, it cannot be fetched"]
