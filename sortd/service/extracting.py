@@ -37,7 +37,6 @@ def extraction(settings: ExtractionSettings) -> Callable[[tuple[Job, ...]], Iter
     pool = ThreadPoolExecutor(DECODERS)
 
     def extract(jobs: tuple[Job, ...]) -> Iterator[object]:
-        began = time.monotonic()
         samples = {pool.submit(_decode, decoder, settings.root, job): job for job in jobs}
         waiting = set(samples)
         while waiting:
@@ -47,13 +46,15 @@ def extraction(settings: ExtractionSettings) -> Callable[[tuple[Job, ...]], Iter
             for future in done:
                 job = samples.pop(future)
                 try:
-                    sample = future.result()
+                    sample, decoding_seconds = future.result()
                 except ExtractionError as error:
                     yield ExtractionFailed(job, error.fault, str(error))
                 except _FileChanged as error:
                     yield ExtractionFailed(job, None, str(error))
                 else:
-                    yield Extracted(job, _features(extractors, job, sample), time.monotonic() - began)
+                    began = time.monotonic()
+                    features = _features(extractors, job, sample)
+                    yield Extracted(job, features, decoding_seconds + time.monotonic() - began)
 
     return extract
 
@@ -73,12 +74,14 @@ def _features(extractors: dict[str, Extractor], job: Job, sample: Sample) -> tup
     return tuple(extractors[name].extract([sample])[0] for name in job.extractors)
 
 
-def _decode(decoder: Decoder, root: Path, job: Job) -> Sample:
+def _decode(decoder: Decoder, root: Path, job: Job) -> tuple[Sample, float]:
+    """The job's sample, and the seconds it took."""
+    began = time.monotonic()
     with _opened(root, job) as descriptor:
         sample = decoder.decode(descriptor)
         if _identity(descriptor) != job.identity:
             raise _FileChanged("it changed while it was read")
-        return sample
+    return sample, time.monotonic() - began
 
 
 @contextmanager

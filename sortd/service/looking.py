@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from sortd.disk.guard import Guard
 from sortd.disk.library import UNREADABLE, Library
+from sortd.disk.marker import RootAway
 from sortd.domain import Category, Fingerprint, Identity, Placer, Record, Sighting, Standing
 from sortd.errors import LibraryUnavailable
 from sortd.judgement import categories
@@ -157,6 +158,10 @@ class Looker:
                     self._hand_on(known.fingerprint, sighting.fingerprint)
             for clip in affected:
                 self._note(clip, before[clip])
+            away = self._guard.here()
+            if away is not None:
+                # What was seen is an empty mount point, or another folder: none of it is noted.
+                raise RootAway(away)
         return affected
 
     def _seen(self, stood: Mapping[PurePath, Sighting | None]) -> dict[PurePath, Sighting | None]:

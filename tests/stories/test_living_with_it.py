@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import PurePath
 
 import pytest
 
+from sortd.disk.marker import RootAway
 from sortd.domain import Fault
+from sortd.messages import Touched
 from tests.stories.conftest import taught
 
 
@@ -281,3 +284,18 @@ def test_a_file_still_open_for_writing_is_waited_for(household):
         assert not home.extracted.count(b"cats 100")
     home.settle()
     assert "slow.mp4" in home.tree["cats"]
+
+
+def test_an_empty_mount_point_in_the_roots_place_is_not_believed(household):
+    home = household(taught())
+    before = home.memory.index.tally()
+    home.root.rename(home.root.with_name("elsewhere"))
+    home.root.mkdir()
+    (home.root / "stray.mp4").write_bytes(b"cats 100")
+    home.tell(Touched(PurePath("stray.mp4")))
+    home.settle(seconds=1)
+    home.tell(Touched(PurePath("cats")))
+    with pytest.raises(RootAway):
+        home.wait(seconds=5)
+    assert home.memory.index.tally() == before
+    assert all(known.present for known in home.memory.categories.all())
