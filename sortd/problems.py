@@ -22,10 +22,10 @@ def describe(error: ValidationError, table: type[BaseModel], *, file: Path | Non
     for detail in error.errors(include_url=False):
         path, given = detail["loc"], detail["input"]
         reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
-        if isinstance(given, BaseModel):
+        if detail["type"] == "value_error" and isinstance(given, BaseModel | dict):
             # A rule between two tables is told of a table as a whole; its sentence begins with the key.
             key, _, reason = reason.partition(" ")
-            path, given = (*path, key), getattr(given, key)
+            path, given = (*path, key), dict(given)[key]
         line = next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), 0)
         where = ":".join(str(part) for part in (file, line) if part)
         if detail["type"] == "extra_forbidden":
