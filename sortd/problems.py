@@ -20,15 +20,19 @@ def describe(error: ValidationError, table: type[BaseModel], *, file: Path | Non
     lines = _lines(text)
     told: list[tuple[int, str]] = []
     for detail in error.errors(include_url=False):
-        path = detail["loc"]
+        path, given = detail["loc"], detail["input"]
+        reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
+        if detail["type"] == "value_error" and isinstance(given, BaseModel | dict):
+            # A rule between two tables is told of a table as a whole; its sentence begins with the key.
+            key, _, reason = reason.partition(" ")
+            path, given = (*path, key), dict(given)[key]
         line = next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), 0)
         where = ":".join(str(part) for part in (file, line) if part)
         if detail["type"] == "extra_forbidden":
             wrong = f"unknown key; {_nearest(path, table)}"
         else:
-            reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
             reason = reason.removeprefix("Input ").replace("an object", "a table")
-            wrong = f"{reason} (given {_shown(detail['input'])})"
+            wrong = f"{reason} (given {_shown(given)})"
         told.append((line, f"{where}: {_dotted(path)}: {wrong}" if where else f"{_dotted(path)}: {wrong}"))
     return [problem for _, problem in sorted(told)]
 

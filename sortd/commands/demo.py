@@ -42,6 +42,16 @@ dir = "{state}"
 """
 
 
+TOLD = {
+    "ready": ("watcher", "encoder"),
+    "trained": ("kind", "labels", "accuracy"),
+    "moved": ("path", "to", "confidence"),
+    "left": ("path", "reason"),
+    "withdrawn": ("path", "category"),
+}
+"""What is shown of each line of the log."""
+
+
 class NothingHappened(SortdError):
     """The service ended, or did not do in time what the demonstration waits for."""
 
@@ -165,8 +175,9 @@ class _Play:
         self._console.print(f"\n[bold cyan]you[/]     {escape(text)}")
 
     def _tell(self, line: Mapping[str, Any]) -> None:
-        told = ("path", "to", "category", "confidence", "reason", "kind", "labels", "accuracy", "watcher", "encoder")
-        facts = "  ".join(f"[dim]{key}[/] {escape(str(line[key]))}" for key in told if line.get(key) is not None)
+        told = TOLD[line["event"]]
+        shown = {key: f"{line[key]:.2f}" if isinstance(line[key], float) else str(line[key]) for key in told}
+        facts = "  ".join(f"[dim]{key}[/] {escape(value)}" for key, value in shown.items())
         self._console.print(f"[bold green]sortd[/]   {line['event']:<10} {facts}")
 
 

@@ -104,7 +104,7 @@ class Answers:
 
     def _forget(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         index = self._sorter.memory.index
-        category = request.get("category")
+        category = None if "path" in request else self._category(request)
         forgotten: list[Fingerprint] = []
         with self._sorter.memory.transaction():
             if request["what"] == "labels":
@@ -116,10 +116,10 @@ class Answers:
                     index.keep(replace(record, placed_by=Placer.SORTD))
                     forgotten.append(clip)
             else:
-                clips = index.vetoed(Category(category)) if category else self._meant(request, None)
+                clips = index.vetoed(category) if category else self._meant(request, None)
                 for clip in clips:
                     record = index.record(clip)
-                    dropped = frozenset({Category(category)}) if category else record.vetoes
+                    dropped = frozenset({category}) if category else record.vetoes
                     index.keep(replace(record, vetoes=record.vetoes - dropped))
                     forgotten.append(clip)
             for clip in forgotten:
@@ -134,10 +134,13 @@ class Answers:
     def _meant(self, request: Mapping[str, Any], placer: Placer | None) -> list[Fingerprint]:
         if "path" in request:
             return [self._video_at(request["path"])]
+        return self._sorter.memory.index.fingerprints(home=self._category(request), placed_by=placer)
+
+    def _category(self, request: Mapping[str, Any]) -> Category:
         category = Category(request["category"])
         if category not in {known.name for known in self._sorter.memory.categories.all()}:
-            raise Refused(f"there is no category {category}")
-        return self._sorter.memory.index.fingerprints(home=category, placed_by=placer)
+            raise Refused(f"there is no video and no category {category}")
+        return category
 
     def _video_at(self, path: str) -> Fingerprint:
         sighting = self._sorter.memory.index.known(PurePath(path))

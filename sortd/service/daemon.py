@@ -174,7 +174,7 @@ class Daemon:
             if now >= rescan_at:
                 rescan_at = now + self._config.watch.rescan_seconds
                 messages.append(RescanDue("it is time"))
-            if now >= check_at:
+            if now >= check_at or self._problem is not None:
                 check_at = now + CHECK_SECONDS
                 self._check(sorter, guard, watcher)
             # Whatever came, time is given to what waits, also when messages never cease.

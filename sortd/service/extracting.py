@@ -68,17 +68,18 @@ class _Studio:
             if not done:
                 yield Alive()
             for future in done:
-                yield from self._answer(waiting.pop(future), future, began)
+                yield from self._answer(waiting.pop(future), future)
 
-    def _answer(self, job: Job, future: Future[dict[_Bench, Sample]], began: float) -> Iterator[object]:
+    def _answer(self, job: Job, future: Future[tuple[dict[_Bench, Sample], float]]) -> Iterator[object]:
         try:
-            samples = future.result()
+            samples, decoding_seconds = future.result()
         except ExtractionError as error:
             yield ExtractionFailed(job, error.fault, str(error))
             return
         except _FileChanged as error:
             yield ExtractionFailed(job, None, str(error))
             return
+        began = time.monotonic()
         length = max(sample.seconds for sample in samples.values())
         yield Alive(self._settings.timeout_seconds + length / 2)
         features = tuple(feature for bench, sample in samples.items() for feature in bench.extract(sample))
@@ -87,7 +88,7 @@ class _Studio:
             self._say("device", device=self._told_device)
         yield from self._said
         self._said.clear()
-        yield Extracted(job, features, time.monotonic() - began)
+        yield Extracted(job, features, decoding_seconds + time.monotonic() - began)
 
     def _benches_for(self, parts: tuple[Part, ...]) -> list[_Bench]:
         """One for each family: the built-in encoder looks at small pictures and the networks at whole ones."""
@@ -131,8 +132,10 @@ def combined(needs: list[Needs]) -> Needs:
     )
 
 
-def _samples(benches: list[_Bench], root: Path, job: Job) -> dict[_Bench, Sample]:
-    return {bench: _decode(bench.decoder, root, job) for bench in benches}
+def _samples(benches: list[_Bench], root: Path, job: Job) -> tuple[dict[_Bench, Sample], float]:
+    """What each family needs of the job's file, and the seconds it took."""
+    began = time.monotonic()
+    return {bench: _decode(bench.decoder, root, job) for bench in benches}, time.monotonic() - began
 
 
 def _decode(decoder: Decoder, root: Path, job: Job) -> Sample:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
 from sortd.disk.library import UNREADABLE, Library
-from sortd.domain import Category, Fingerprint, Identity, Placer, Sighting, Standing
+from sortd.disk.marker import RootAway
+from sortd.domain import Category, Fingerprint, Identity, Placer, Record, Sighting, Standing
 from sortd.errors import LibraryUnavailable
 from sortd.judgement import categories
 from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
@@ -81,8 +83,13 @@ class Looker:
         """Go on: the videos about which something is known now that was not before."""
         paths = self._scan() if self._scan_due else self._expand()
         for path in {*paths, *self._settler.waiting()}:
-            if self._settler.observe(path, self._stat(path), now):
-                self._settled[path] = None
+            identity = self._stat(path)
+            if self._settler.observe(path, identity, now):
+                if self._library.is_being_written(path):
+                    # A writer that pauses is no writer that is done: the wait begins again.
+                    self._settler.observe(path, identity, now)
+                else:
+                    self._settled[path] = None
         batch = [path for path, _ in zip(self._settled, range(MOST_AT_ONCE), strict=False)]
         for path in batch:
             del self._settled[path]
@@ -133,32 +140,54 @@ class Looker:
         index = self._memory.index
         with self._memory.transaction():
             self._refresh_categories()
-            names = {known.name for known in self._memory.categories.all() if known.present}
-            seen: list[Sighting] = []
-            lost: list[PurePath] = []
-            affected: set[Fingerprint] = set()
-            for path in paths:
-                known = index.known(path)
-                sighting = self._library.look(path, known)
-                if sighting is not None and self._library.category_of(path) not in {None, *names}:
-                    # Its folder came or went this very moment.
-                    self._touched.add(path)
-                    continue
-                affected |= {s.fingerprint for s in (known, sighting) if s is not None}
-                if sighting is None:
-                    lost.append(path)
-                else:
-                    seen.append(sighting)
+            stood = {path: index.known(path) for path in paths}
+            stands = self._seen(stood)
+            old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
+            affected = {s.fingerprint for s in (*old.values(), *stands.values()) if s is not None}
             before = {clip: self._standing(index.sightings(clip, lost=True)) for clip in affected}
-            for path in lost:
-                index.lose(path)
-            for sighting in seen:
-                if index.see(sighting, now=self._wall()):
-                    self._tell("found", path=sighting.path)
+            for path, sighting in stands.items():
+                if sighting is None:
+                    index.lose(path)
+                elif index.see(sighting, now=self._wall()):
+                    self._tell("found", path=path)
             for clip in affected:
                 self._verify(clip, looked_at=set(paths))
+            for path, known in old.items():
+                sighting = stands[path]
+                if sighting is not None and not index.sightings(known.fingerprint):
+                    self._hand_on(known.fingerprint, sighting.fingerprint)
+            for clip in affected:
                 self._note(clip, before[clip])
+            away = self._guard.here()
+            if away is not None:
+                # What was seen is an empty mount point, or another folder: none of it is noted.
+                raise RootAway(away)
         return affected
+
+    def _seen(self, stood: Mapping[PurePath, Sighting | None]) -> dict[PurePath, Sighting | None]:
+        """What stands now at each path; a path whose folder came or went this very moment is left for the next look."""
+        names = {known.name for known in self._memory.categories.all() if known.present}
+        stands: dict[PurePath, Sighting | None] = {}
+        for path, known in stood.items():
+            sighting = self._library.look(path, known)
+            if sighting is not None and self._library.category_of(path) not in {None, *names}:
+                self._touched.add(path)
+            else:
+                stands[path] = sighting
+        return stands
+
+    def _hand_on(self, old: Fingerprint, new: Fingerprint) -> None:
+        """A file was changed where it stands (tags were edited, a download went on): still the same video to its owner.
+
+        So a placement does not become a label by it, nor is a veto forgotten.
+        """
+        index = self._memory.index
+        record, fresh = index.record(old), index.record(new)
+        if fresh == Record(new):
+            index.keep(replace(record, fingerprint=new))
+            index.keep(replace(record, home=None, placed_by=None))
+            self._memory.journal.follow(old, new)
+            self._decisions.note("changed", at=self._wall(), was=old, video=new)
 
     def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
         """Look at the video's other copies too, so that the order of hints does not matter."""

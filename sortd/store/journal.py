@@ -115,6 +115,10 @@ class Journal:
         )
         return [row[0] for row in rows]
 
+    def follow(self, old: Fingerprint, new: Fingerprint) -> None:
+        """A video's content was changed where it stands: its moves are those of the new content."""
+        self._db.execute("UPDATE moves SET fingerprint = ? WHERE fingerprint = ?", new, old)
+
     def open_count(self) -> int:
         """How many moves are begun and not closed."""
         row = self._db.one("SELECT count(*) FROM moves WHERE state = 'open'")

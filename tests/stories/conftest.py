@@ -68,6 +68,9 @@ class Household:
     def settle(self, *, seconds: float = 200.0) -> None:
         """Let sortd notice and do all it wants to."""
         self.tell(RescanDue("a test"))
+        self.wait(seconds=seconds)
+
+    def wait(self, *, seconds: float) -> None:
         end = self.monotonic + seconds
         while self.monotonic < end:
             self.monotonic += 1.0

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import PurePath
 
 import pytest
 
+from sortd.disk.marker import RootAway
 from sortd.domain import Fault
+from sortd.messages import Touched
 from tests.stories.conftest import taught
 
 
@@ -252,3 +255,47 @@ def test_a_folder_may_be_no_category(household, role):
     home = household(taught() | {"stuff": {".sortd.toml": f'role = "{role}"'.encode(), "x.mp4": b"stuff 1"}})
     assert home.events("trained")[-1]["labels"] == 40
     assert "x.mp4" in home.tree["stuff"]
+
+
+def test_a_placement_that_is_changed_where_it_stands_is_no_label(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    home.files({"cats": {"new.mp4": b"cats 100 and a tag"}})
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+    home.ask(do="undo", path="cats/new.mp4")
+    assert home.tree["new.mp4"] == b"cats 100 and a tag"
+
+
+def test_a_veto_outlives_a_change_of_tags(household):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    home.move("cats/new.mp4", "new.mp4")
+    home.files({"new.mp4": b"cats 100 and a tag"})
+    assert home.tree["new.mp4"] == b"cats 100 and a tag"
+    assert home.reasons("new.mp4")[-1] == "vetoed"
+
+
+def test_a_file_still_open_for_writing_is_waited_for(household):
+    home = household(taught())
+    with (home.root / "slow.mp4").open("wb") as writer:
+        writer.write(b"cats 100")
+        writer.flush()
+        home.settle()
+        assert not home.extracted.count(b"cats 100")
+    home.settle()
+    assert "slow.mp4" in home.tree["cats"]
+
+
+def test_an_empty_mount_point_in_the_roots_place_is_not_believed(household):
+    home = household(taught())
+    before = home.memory.index.tally()
+    home.root.rename(home.root.with_name("elsewhere"))
+    home.root.mkdir()
+    (home.root / "stray.mp4").write_bytes(b"cats 100")
+    home.tell(Touched(PurePath("stray.mp4")))
+    home.settle(seconds=1)
+    home.tell(Touched(PurePath("cats")))
+    with pytest.raises(RootAway):
+        home.wait(seconds=5)
+    assert home.memory.index.tally() == before
+    assert all(known.present for known in home.memory.categories.all())

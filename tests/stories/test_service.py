@@ -292,6 +292,19 @@ def test_killed_again_and_again_it_loses_nothing_and_does_nothing_twice(taught, 
         assert index.execute("PRAGMA quick_check").fetchall() == [("ok",)]
 
 
+def test_killed_while_it_learns_it_learns_after_the_next_start(serve, clips):
+    home = serve()
+    for family, number in product(FAMILIES, range(4)):
+        (home.root / family).mkdir(exist_ok=True)
+        shutil.copy(clips / f"{family}-{number}.mp4", home.root / family)
+    home.start()
+    home.await_told("retrain_due")
+    home.kill()
+    home.start()
+    assert home.await_told("trained")[0]["labels"] == 16
+    assert home.stop() == 0
+
+
 def test_a_second_service_leaves_and_names_the_first(serve):
     home = serve().start()
     elsewhere = home.configure("other.toml", state={"dir": str(home.folder / "other")})

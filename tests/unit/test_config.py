@@ -305,7 +305,7 @@ def test_nor_can_a_link_to_the_home_folder(tmp_path: Path, home: Path) -> None:
 @pytest.mark.parametrize("folder", ["videos", "videos/cooking"])
 def test_the_state_lies_outside_what_is_watched(tmp_path: Path, folder: str) -> None:
     (problem,) = problems(tmp_path, f'[library]\nroot = "videos"\n[state]\ndir = "{folder}"')
-    assert problem.startswith(f"3: state: dir should lie outside the root, {tmp_path / 'videos'}")
+    assert problem.startswith(f"4: state.dir: should lie outside the root, {tmp_path / 'videos'}")
 
 
 def test_the_same_settings_serve_another_root(tmp_path: Path) -> None:
