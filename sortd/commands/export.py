@@ -205,11 +205,12 @@ def _draw(path: Path, vectors: Matrix, categories: Sequence[Category]) -> bool:
     for name, colour in zip(names, colours, strict=True):
         x, y = places[owners == name].T
         axes.scatter(x, y, color=[colour], label=_legible(name), alpha=0.6)
-    axes.legend()
+    axes.set(xticks=[], yticks=[])  # only nearness has a meaning
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axes.set_title(f"{len(vectors)} labelled videos, those alike near each other (t-SNE)")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a script without a font shows as boxes
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=150, bbox_inches="tight")
     return True
 
 

@@ -105,8 +105,11 @@ def intact(weights: Weights) -> bool:
     """Whether the whole file, read from end to end, is the published one; that takes seconds for a large one."""
     if not weights.present():
         return False
-    with weights.path().open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256
+    try:
+        with weights.path().open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256
+    except OSError:
+        return False
 
 
 def fetch(weights: Weights, *, progress: Callable[[int], None]) -> None:
