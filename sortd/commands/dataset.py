@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sortd.commands.export import Dataset, Learned
 from sortd.commands.facts import Reading
@@ -84,7 +86,11 @@ def _learned(read: Reading) -> Learned | None:
     if not isinstance(classifier, Classifier):
         return None
     names = {str(known.number): known.name for known in read.memory.categories.all()}
-    arrays = {"mean": classifier.mean, "vectors": classifier.vectors, "owners": classifier.owners}
+    arrays: dict[str, NDArray[Any]] = {
+        "mean": classifier.mean,
+        "vectors": classifier.vectors,
+        "owners": classifier.owners,
+    }
     for number, (weights, bias) in enumerate(classifier.layers):
         arrays |= {f"weights{number}": weights, f"bias{number}": bias}
     return Learned(

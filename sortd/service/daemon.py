@@ -13,44 +13,35 @@ from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.marker import RootAway
 from sortd.disk.watch import Watcher, watch
-from sortd.domain import Fault, Fingerprint, Job
 from sortd.errors import LibraryUnavailable
 from sortd.extract import encoder
 from sortd.log import get
 from sortd.messages import (
-    BatchLost,
     Extract,
     Extracted,
     ExtractionFailed,
-    Lesson,
     Message,
     Order,
     RescanDue,
     RetrainDue,
-    Said,
     Stop,
     Tick,
-    TrainingLost,
 )
-from sortd.service.children import EXTRACTION, TRAINING, ExtractionSettings, TrainingSettings
+from sortd.service import notify
+from sortd.service.children import extraction_worker, training_worker
 from sortd.service.control import listen
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.schedule import schedule
 from sortd.service.sorter import Sorter
-from sortd.service.worker import Lost, Worker
 from sortd.store.memory import Memory
 
 CHECK_SECONDS = 5.0
 """How often the root and the watcher are asked whether they are well."""
 
-TRAINING_DEADLINE_SECONDS = 1800.0
-
 STEP_BACK_SECONDS = 1.0
 """After a step that failed, so that a lasting fault does not cost all of a core."""
 
 PROGRESS_SECONDS = 0.2
-
-TRAINING_THREADS = 2
 
 BURST = 1000
 """Messages taken from the inbox before time is given to what waits."""
@@ -69,6 +60,8 @@ class Daemon:
         self._progress = progress
         self._told_progress_at = 0.0
         self._problem: str | None = None
+        # The manager wants to hear of the loop twice as often as it would give up on it.
+        self._check_seconds = min(CHECK_SECONDS, (notify.watchdog_seconds() or 2 * CHECK_SECONDS) / 2)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._log = get()
 
@@ -127,30 +120,33 @@ class Daemon:
                 if self._once:
                     raise
                 if told is None:
+                    # The service is up; the library is not. Whoever waits for the service need not wait for a disk.
+                    notify.ready(f"away: {away}")
                     told = str(away)
                     self._log.warning("root_away", root=self._config.library.root, why=told)
             else:
                 if told is not None:
                     self._log.info("root_back", root=self._config.library.root)
                 return guard
+            notify.alive()
             with contextlib.suppress(queue.Empty):
-                if isinstance(self._inbox.get(timeout=CHECK_SECONDS), Stop):
+                if isinstance(self._inbox.get(timeout=self._check_seconds), Stop):
                     self._log.info("stopped", why="told to")
                     return None
 
     # The loop
 
     def _loop(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> None:
-        extraction = self._extraction(guard)
+        extraction = extraction_worker(self._config, guard.root, self._inbox)
         stack.callback(extraction.stop)
-        training = self._training(guard)
+        training = training_worker(self._config, guard.state, self._inbox)
         stack.callback(training.stop)
         watcher = None if self._once else self._open_ears(sorter, guard, stack)
         sorter.start()
         if self._once:
             sorter.learner.ask("one pass was asked for")
         now = time.monotonic()
-        rescan_at, check_at = now + self._config.watch.rescan_seconds, now + CHECK_SECONDS
+        rescan_at, check_at = now + self._config.watch.rescan_seconds, now + self._check_seconds
         messages: list[Message] = [Tick()]
         while True:
             ordered = False
@@ -169,13 +165,16 @@ class Daemon:
                 return
             now = time.monotonic()
             wakes_at = sorter.wakes_at(now)
-            messages = self._wait(min(rescan_at, check_at, now + CHECK_SECONDS if wakes_at is None else wakes_at) - now)
+            messages = self._wait(
+                min(rescan_at, check_at, now + self._check_seconds if wakes_at is None else wakes_at) - now
+            )
+            notify.alive()
             now = time.monotonic()
             if now >= rescan_at:
                 rescan_at = now + self._config.watch.rescan_seconds
                 messages.append(RescanDue("it is time"))
             if now >= check_at or self._problem is not None:
-                check_at = now + CHECK_SECONDS
+                check_at = now + self._check_seconds
                 self._check(sorter, guard, watcher)
             # Whatever came, time is given to what waits, also when messages never cease.
             messages.append(Tick())
@@ -214,7 +213,7 @@ class Daemon:
             self._progress(tally.total - tally.pending, tally.total)
 
     def _check(self, sorter: Sorter, guard: Guard, watcher: Watcher | None) -> None:
-        """Notice a root that went or came back, and a watcher that died."""
+        """Notice a root that went or came back, weights that did, and a watcher that died."""
         why = guard.here()
         if why is not None and self._once:
             raise RootAway(why)
@@ -234,8 +233,16 @@ class Daemon:
             back = True
         if back:
             self._inbox.put(RescanDue("the watcher began anew"))
+        notify.status(self._in_one_line(sorter))
+
+    def _in_one_line(self, sorter: Sorter) -> str:
+        told, tally = sorter.status(), sorter.memory.index.tally()
+        return notify.backlog(
+            state=told["state"], why=told["why"], pending=tally.pending, total=tally.total, ends_at=told["ends_at"]
+        )
 
     def _stop(self, sorter: Sorter, why: str) -> None:
+        notify.stopping()
         with contextlib.suppress(LibraryUnavailable):
             sorter.release()
         self._log.info("stopped", why=why)
@@ -252,6 +259,7 @@ class Daemon:
         sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
         serving = encoder(extract_settings(self._config))
         self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=serving)
+        notify.ready(self._in_one_line(sorter))
         return watcher
 
     def _tell_missing_weights(self) -> None:
@@ -259,48 +267,3 @@ class Daemon:
         missing = [str(weights.path()) for weights in settings.weights if not weights.present()]
         if settings.encoder == "auto" and missing:
             self._log.warning("weights_missing", missing=missing, encoder="builtin", cure="sortd models fetch")
-
-    def _extraction(self, guard: Guard) -> Worker:
-        settings = self._config.extract
-        answered: set[Fingerprint] = set()
-
-        def on_answer(_: tuple[Job, ...], answer: Extracted | ExtractionFailed | Said) -> None:
-            if not isinstance(answer, Said):
-                answered.add(answer.job.fingerprint)
-            self._inbox.put(answer)
-
-        def on_end(jobs: tuple[Job, ...], lost: Lost | None) -> None:
-            rest = tuple(job for job in jobs if job.fingerprint not in answered)
-            answered.clear()
-            if lost is not None and rest:
-                fault = Fault.TIMEOUT if lost.hung else Fault.DECODER_CRASHED
-                self._inbox.put(BatchLost(rest, fault, lost.message))
-
-        return Worker(
-            EXTRACTION,
-            ExtractionSettings(guard.root, extract_settings(self._config), settings.timeout_seconds),
-            on_answer=on_answer,
-            on_end=on_end,
-            deadline_seconds=settings.timeout_seconds,
-            idle_seconds=settings.idle_seconds,
-            threads=1,
-        )
-
-    def _training(self, guard: Guard) -> Worker:
-        def on_end(_: Lesson, lost: Lost | None) -> None:
-            if lost is not None:
-                self._inbox.put(TrainingLost(lost.message))
-
-        return Worker(
-            TRAINING,
-            TrainingSettings(
-                guard.state,
-                self._config.move.target_precision,
-                tuple(self._config.train.candidates),
-            ),
-            on_answer=lambda _, answer: self._inbox.put(answer),
-            on_end=on_end,
-            deadline_seconds=TRAINING_DEADLINE_SECONDS,
-            idle_seconds=0.0,
-            threads=TRAINING_THREADS,
-        )

@@ -59,7 +59,6 @@ class _Studio:
         return networks
 
     def extract(self, jobs: tuple[Job, ...]) -> Iterator[object]:
-        began = time.monotonic()
         waiting = {
             self._pool.submit(_samples, self._benches_for(job.parts), self._settings.root, job): job for job in jobs
         }

@@ -8,13 +8,11 @@ from typing import Any
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
-from sortd.domain import Fault, FeatureSpace
+from sortd.domain import FeatureSpace
 from sortd.extract import extractable
-from sortd.judgement.pace import Pace
 from sortd.messages import (
     Asked,
     BatchLost,
-    Extract,
     Extracted,
     ExtractionFailed,
     Message,
@@ -35,12 +33,10 @@ from sortd.service.judge import Judge
 from sortd.service.learner import Learner
 from sortd.service.looking import Looker
 from sortd.service.opening import extract_settings
+from sortd.service.queue import Queue
 from sortd.service.telling import Tell, telling
 from sortd.store.decisions import DECISION_LOG, DecisionLog
 from sortd.store.memory import Memory
-
-BATCH = 8
-"""Videos sent to the extraction child at once: decoders run ahead while one is embedded."""
 
 DEVICE = "device"
 """What an extraction child says of where its networks run, and the note that is kept of it."""
@@ -90,9 +86,8 @@ class Sorter:
         self.learner = Learner(
             memory, library, state=guard.state, judge=self.judge, config=config, tell=self._tell, wall=wall
         )
-        self.pace = Pace()
+        self._queue = Queue(memory, self.looker, self.decider, tell=self._tell, wall=wall)
         self.answers = Answers(self, tell=self._tell, wall=wall)
-        self._extracting = 0
         self.away: str | None = None
         """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
         self.watcher: Mapping[str, str] = {"mode": "polling", "why": "one pass only"}
@@ -184,7 +179,7 @@ class Sorter:
 
     def idle(self) -> bool:
         """Whether nothing is left to do until something new happens."""
-        return not (self.looker.busy() or self.decider.waiting() or self._extracting or self.learner.training)
+        return not (self.looker.busy() or self.decider.waiting() or self._queue.busy() or self.learner.training)
 
     # Messages
 
@@ -197,7 +192,7 @@ class Sorter:
             case Asked(request, reply):
                 self._answer(request, reply)
             case Extracted() | ExtractionFailed() | BatchLost():
-                self._note_extraction(message)
+                self._queue.note(message)
             case Said(event, facts):
                 self._note_said(event, facts)
             case Trained() | TrainingLost():
@@ -210,9 +205,7 @@ class Sorter:
         self.looker.rescan()
         with self.memory.transaction():
             self.memory.index.purge(before=self._wall() - self._config.state.keep_days * 86_400)
-            if not self._extracting:
-                # A result that could not be noted (a full disk) must not leave its video begun for ever.
-                self.memory.backlog.release_all()
+            self._queue.take_back()
         self.decider.add_those_time_may_help()
         self.learner.see_rules()
 
@@ -248,47 +241,14 @@ class Sorter:
             return []
         orders: list[Order] = []
         # Labels are told before the first batch is sent, so that what the owner filed goes first.
-        if not self._extracting and not self.looker.scanning():
-            jobs = self.memory.backlog.next_jobs(BATCH, labelled_first=self.judge.classifier is None)
-            if jobs:
-                with self.memory.transaction():
-                    self.memory.backlog.begin(jobs)
-                self._extracting = len(jobs)
-                orders.append(Extract(jobs))
+        if not self.looker.scanning():
+            batch = self._queue.next(labelled_first=self.judge.classifier is None)
+            orders += [] if batch is None else [batch]
         why = None if self.looker.busy() else self.learner.due(now)
         if why is not None:
             lesson = self.learner.lesson(why)
             orders += [] if lesson is None else [Train(lesson)]
         return orders
-
-    # Extraction
-
-    def _note_extraction(self, message: Extracted | ExtractionFailed | BatchLost) -> None:
-        backlog = self.memory.backlog
-        with self.memory.transaction():
-            match message:
-                case Extracted(job, features, seconds):
-                    self._extracting -= 1
-                    self.pace.done(self._wall())
-                    backlog.finish(job, features)
-                    speech = any(f.extractor == "speech" and f.vector is not None for f in features)
-                    self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
-                    self.decider.add([job.fingerprint])
-                case ExtractionFailed(job, None, _):
-                    self._extracting -= 1
-                    backlog.release(job)
-                    self.looker.touch(job.path)
-                case ExtractionFailed(job, Fault() as fault, why):
-                    self._extracting -= 1
-                    if backlog.fail(job, fault, why) is not None:
-                        self._tell("set_aside", path=job.path, reason=fault, message=why)
-                case BatchLost(jobs, fault, why):
-                    self._extracting -= len(jobs)
-                    alone = len(jobs) == 1 and backlog.was_alone(jobs[0])
-                    if alone and backlog.fail(jobs[0], fault, why) is not None:
-                        self._tell("set_aside", path=jobs[0].path, reason=fault, message=why)
-                    elif not alone:
-                        backlog.lose_batch(jobs)
 
     # What the owner's commands need
 
@@ -296,7 +256,7 @@ class Sorter:
         """What only the running service knows."""
         now = self._wall()
         state = "away" if self.away else "paused" if self.decider.paused else "idle" if self.idle() else "running"
-        rate, ends_at = self.pace.rate(now), self.pace.ends_at(self.memory.index.tally().pending, now)
+        rate, ends_at = self._queue.pace.rate(now), self._queue.pace.ends_at(self.memory.index.tally().pending, now)
         return {"state": state, "why": self.away or "", "watcher": self.watcher, "rate": rate, "ends_at": ends_at}
 
     def labels_changed(self, count: int) -> None:

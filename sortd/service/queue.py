@@ -1,0 +1,77 @@
+"""What goes to the extraction child, and what comes back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sortd.domain import Fault
+from sortd.judgement.pace import Pace
+from sortd.messages import BatchLost, Extract, Extracted, ExtractionFailed
+from sortd.service.deciding import Decider
+from sortd.service.looking import Looker
+from sortd.service.telling import Tell
+from sortd.store.memory import Memory
+
+BATCH = 8
+"""Videos sent to the child at once: decoders run ahead while one is embedded."""
+
+
+class Queue:
+    """One batch is in flight at a time; the index holds the rest."""
+
+    def __init__(
+        self, memory: Memory, looker: Looker, decider: Decider, *, tell: Tell, wall: Callable[[], float]
+    ) -> None:
+        self._memory = memory
+        self._looker = looker
+        self._decider = decider
+        self._tell = tell
+        self._wall = wall
+        self._in_flight = 0
+        self.pace = Pace()
+
+    def busy(self) -> bool:
+        """Whether videos are being extracted."""
+        return self._in_flight > 0
+
+    def next(self, *, labelled_first: bool) -> Extract | None:
+        """The next batch; None: one is in flight, or nothing waits."""
+        if self._in_flight:
+            return None
+        jobs = self._memory.backlog.next_jobs(BATCH, labelled_first=labelled_first)
+        if not jobs:
+            return None
+        with self._memory.transaction():
+            self._memory.backlog.begin(jobs)
+        self._in_flight = len(jobs)
+        return Extract(jobs)
+
+    def note(self, message: Extracted | ExtractionFailed | BatchLost) -> None:
+        """Keep what the child answered, or that it was lost."""
+        self._in_flight -= len(message.jobs) if isinstance(message, BatchLost) else 1
+        backlog = self._memory.backlog
+        with self._memory.transaction():
+            match message:
+                case Extracted(job, features, seconds):
+                    self.pace.done(self._wall())
+                    backlog.finish(job, features)
+                    speech = any(f.extractor == "speech" and f.vector is not None for f in features)
+                    self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
+                    self._decider.add([job.fingerprint])
+                case ExtractionFailed(job, None, _):
+                    backlog.release(job)
+                    self._looker.touch(job.path)
+                case ExtractionFailed(job, Fault() as fault, why):
+                    if backlog.fail(job, fault, why) is not None:
+                        self._tell("set_aside", path=job.path, reason=fault, message=why)
+                case BatchLost(jobs, fault, why):
+                    alone = len(jobs) == 1 and backlog.was_alone(jobs[0])
+                    if alone and backlog.fail(jobs[0], fault, why) is not None:
+                        self._tell("set_aside", path=jobs[0].path, reason=fault, message=why)
+                    elif not alone:
+                        backlog.lose_batch(jobs)
+
+    def take_back(self) -> None:
+        """A result that could not be noted (a full disk) must not leave its video begun for ever."""
+        if not self._in_flight:
+            self._memory.backlog.release_all()
