@@ -53,9 +53,11 @@ def watchdog_seconds() -> float | None:
 
 def backlog(*, state: str, why: str, pending: int, total: int, ends_at: float | None) -> str:
     """Say in one line what `sortd status` says in many; `ends_at` in seconds since the epoch."""
-    videos = f"{total} videos" if not pending else f"{total - pending} of {total} videos extracted"
-    end = f", done about {datetime.fromtimestamp(ends_at).astimezone():%a %H:%M}" if pending and ends_at else ""
-    return f"{state}{f' ({why})' if why else ''}: {videos}{end}"
+    known = f"{total} video{'' if total == 1 else 's'}"
+    if pending:
+        known += f", {pending} to extract"
+        known += f", done about {datetime.fromtimestamp(ends_at).astimezone():%a %H:%M}" if ends_at else ""
+    return f"{state}{f' ({why})' if why else ''}: {known}"
 
 
 def _status(text: str) -> str:
