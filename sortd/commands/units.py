@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sortd.errors import SortdError
 
@@ -44,6 +45,14 @@ class Unit:
     """... and once it is gone."""
     advice: tuple[str, ...]
     """What its owner may want to do next."""
+
+
+def service(verb: Literal["install", "remove", "show"], root: Path, *, config: Path | None) -> str:
+    """Do what `sortd service` is asked, on this machine; what it prints. Raises ServiceProblem."""
+    ours = unit(root, config=config, platform=sys.platform, environ=os.environ)
+    if verb == "show":
+        return ours.content.decode().rstrip()
+    return "\n".join(install(ours, call=call) if verb == "install" else remove(ours, call=call))
 
 
 def unit(root: Path, *, config: Path | None, platform: str, environ: Mapping[str, str]) -> Unit:

@@ -18,6 +18,11 @@ LONGEST_STATUS = 1000
 """Characters; systemd reads 4096 bytes of a message and drops what is longer."""
 
 
+def listening() -> bool:
+    """Whether a manager wants to be told; what is costly to find out need not be found out for nobody."""
+    return os.environ.get("NOTIFY_SOCKET", "").startswith(("/", "@"))
+
+
 def ready(text: str) -> None:
     """The start is over; `text` says what is going on."""
     _send("READY=1", _status(text))
@@ -67,9 +72,9 @@ def _status(text: str) -> str:
 
 
 def _send(*lines: str) -> None:
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    if not listening():
         return
+    address = os.environ["NOTIFY_SOCKET"]
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(PATIENCE_SECONDS)
         # "@" stands for the NUL that begins a name in the abstract namespace.
