@@ -10,6 +10,7 @@ import io
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, repeat
 from typing import Any, BinaryIO
 
@@ -43,6 +44,7 @@ SOUND_SECONDS = 6 * 3600
 SKIPPABLE_CODECS = frozenset({"h264", "vp9"})
 """Here a frame that calls itself unused is used by no other. In HEVC it may be, by a higher temporal layer."""
 
+_resampler = partial(AudioResampler, format="s16", layout="mono", rate=SAMPLE_RATE)  # what a sound file would hold
 
 _Shots = dict[int, tuple[Image, float]]
 """Which frame of the film -> its picture, and when it is shown, in seconds."""
@@ -68,8 +70,8 @@ def _read(file: BinaryIO, needs: Needs, on_length: Callable[[float], None]) -> S
     lens = _Lens(needs.short_side)
     with _open(file) as container:
         film = _film(container)
-        track: Any = container.streams.best("audio") if needs.sound else None
-        ear = _Ear(track, needs.sound_seconds) if track and track.codec_context else None
+        track = _track(container) if needs.sound else None
+        ear = _Ear(track, needs.sound_seconds) if track else None
         on_length((container.duration or 0) / av.time_base)
         timeline = _scan(container, film, ear)
         on_length(timeline.seconds)
@@ -123,6 +125,12 @@ def _film(container: InputContainer) -> VideoStream:
     return film
 
 
+def _track(container: InputContainer) -> AudioStream | None:
+    """Choose the sound that the ffmpeg program chooses: a default track, then the first with the most channels."""
+    tracks = [track for track in container.streams.audio if track.codec_context]
+    return max(tracks, key=lambda track: (bool(track.disposition & Disposition.default), track.channels), default=None)
+
+
 class _Ear:
     """Gathers the sound of a track, packet by packet; one that does not decode is left out."""
 
@@ -152,11 +160,6 @@ class _Ear:
             sounds = self._resampler.resample(frame)
         for sound in sounds:
             self._heard.frombytes((sound.to_ndarray().astype(np.float32) / 32768).tobytes())
-
-
-def _resampler() -> AudioResampler:
-    """Make what FFmpeg makes of any sound for a 16-bit wav file: asked for floats it would not round."""
-    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
 
 
 def _scan(container: InputContainer, film: VideoStream, ear: _Ear | None) -> Timeline:

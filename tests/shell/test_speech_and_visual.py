@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from sortd.domain import Feature, Image, Needs, Sample, Waveform
 from sortd.extract import Settings, encoders, load, media, space
@@ -186,6 +188,35 @@ def test_sound_comes_in_the_steps_of_a_16_bit_file_and_no_more_of_it_than_asked_
     assert np.array_equal(steps, steps.round())
     assert len(everything) == pytest.approx(4 * 16_000, rel=0.03)
     assert np.array_equal(heard(Needs(sound=True, sound_seconds=1.5)), everything[:24_000])
+
+
+def test_of_several_tracks_the_default_one_with_the_most_channels_is_heard(tmp_path: Path) -> None:
+    notes = {
+        220: ("mono", True),
+        330: ("mono", True),
+        440: ("stereo", True),
+        550: ("stereo", True),
+        660: ("5.1", False),
+    }
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w", options={"default_mode": "passthrough"}) as output:
+        pictures = output.add_stream("libx264", rate=1)
+        pictures.width = pictures.height = 64
+        tracks = {note: output.add_stream("pcm_f32le", rate=16_000, layout=notes[note][0]) for note in notes}
+        for note, track in tracks.items():
+            track.disposition = Disposition.default if notes[note][1] else Disposition.comment
+        output.mux([*pictures.encode(av.VideoFrame(64, 64, "yuv420p")), *pictures.encode(None)])
+        for note, track in tracks.items():
+            wave = np.sin(2 * np.pi * note * np.arange(16_000, dtype=np.float32) / 16_000).repeat(track.channels)
+            frame = av.AudioFrame.from_ndarray(wave[None], "flt", track.layout)
+            frame.sample_rate = 16_000
+            output.mux([*track.encode(frame), *track.encode(None)])
+
+    with path.open("rb") as file:
+        sound = media.read(file, Needs(sound=True)).sound
+
+    assert sound is not None
+    assert np.argmax(np.abs(np.fft.rfft(sound))) == 440
 
 
 def test_a_setting_that_changes_a_vector_changes_its_version(saying) -> None:
