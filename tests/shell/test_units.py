@@ -140,6 +140,13 @@ def test_systemd_finds_no_fault_in_the_owners_unit_whatever_the_folder_is_called
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_handbook_explains_what_is_forbidden():
+    explained = set(re.findall(r"`(\w+)`", (SYSTEMD.parent / "docs" / "service.md").read_text("utf-8")))
+    text = (SYSTEMD / "sortd.service").read_text("utf-8")
+    forbidding = [key for (section, key, _), _ in directives(text) if section == "[Service]"]
+    assert set(forbidding[forbidding.index("ProtectSystem") :]) <= explained
+
+
 # What the owner's unit runs
 
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=80)
