@@ -18,6 +18,7 @@ from sortd.disk.mounts import mounts_of
 from sortd.disk.rules import Role
 from sortd.domain import Category, Placer, Trust
 from sortd.service.control import ask
+from sortd.service.deciding import is_paused
 from sortd.service.learner import PROBLEM
 from sortd.service.opening import state_wished
 from sortd.store.database import VERSION as SQLITE
@@ -60,6 +61,8 @@ def status(config: Config) -> dict[str, Any]:
                 for aside in memory.backlog.set_aside()
             ]
             told["open_moves"] = memory.journal.open_count()
+            if told["state"] == "stopped" and is_paused(memory):
+                told["why"] += "; paused until `sortd resume`"
     return told
 
 
