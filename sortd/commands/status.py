@@ -19,6 +19,7 @@ from sortd.disk.rules import Role
 from sortd.domain import Category, Placer, Trust
 from sortd.extract import encoder
 from sortd.service.control import ask
+from sortd.service.deciding import is_paused
 from sortd.service.learner import PROBLEM
 from sortd.service.opening import extract_settings, state_wished
 from sortd.service.sorter import DEVICE
@@ -60,6 +61,8 @@ def status(config: Config) -> dict[str, Any]:
             ]
             told["open_moves"] = memory.journal.open_count()
             told["device"] = memory.database.note(DEVICE) or told["device"]
+            if told["state"] == "stopped" and is_paused(memory):
+                told["why"] += "; paused until `sortd resume`"
     return told
 
 

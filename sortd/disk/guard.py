@@ -137,7 +137,10 @@ def find(root: Path, *, state: Path | None = None) -> Found | None:
     except RootAway:
         marker = None
     if marker:
-        return Found(marker.library, state or state_of(marker))
+        # A state directory that is another library's is no place to look for this one.
+        copy = copy_in(state) if state else None
+        wished = state if copy is None or copy.library == marker.library else None
+        return Found(marker.library, wished or state_of(marker))
     for candidate in [*([state] if state else []), *known_states()]:
         copy, noted = copy_in(candidate), root_noted_in(candidate)
         if copy and noted and os.path.realpath(noted) == os.path.realpath(root):

@@ -49,14 +49,22 @@ class Standing(StrEnum):
     """At neither place: the owner took it elsewhere."""
 
 
-def plan_move(video: PurePath, companions: Sequence[PurePath], *, folder: PurePath, taken: Container[str]) -> MovePlan:
+def plan_move(
+    video: PurePath,
+    companions: Sequence[PurePath],
+    *,
+    folder: PurePath,
+    taken: Container[str],
+    name: str | None = None,
+) -> MovePlan:
     """Where a video and its companions go in `folder`; a taken name becomes `stem (2).ext`, free for the whole group.
 
-    Names stay as they are but for the number, and for the end of a stem that would exceed 255 bytes with it.
+    Names stay as they are but for the number, and for the end of a stem that would exceed 255 bytes with it. `name` is
+    the video's name from before an earlier move, which it and its companions get back.
     """
     sources = (video, *companions)
-    stem = stem_of(video.name)
-    tails = [source.name[len(stem) :] for source in sources]
+    tails = [source.name[len(stem_of(video.name)) :] for source in sources]
+    stem = stem_of(video.name if name is None else name)
     for number in itertools.count(1):
         start = stem if number == 1 else _numbered(stem, number, longest_tail=max(map(_size, tails)))
         if not any(start + tail in taken for tail in tails):

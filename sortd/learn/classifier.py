@@ -243,7 +243,7 @@ class Classifier:
             shapes == list(pairwise(widths))
             and self.mean.shape == (self.space.dim,)
             and self.vectors.shape == (len(self.owners), self.space.dim)
-            and np.array_equal(np.unique(self.owners), np.arange(len(self.categories)))
+            and set(self.owners.tolist()) == set(range(len(self.categories)))
             and (np.diff(self.owners) >= 0).all()
             and (not self.layers or widths[-1] == len(self.categories))
             and all(np.isfinite(array).all() for layer in self.layers for array in layer)

@@ -82,7 +82,11 @@ class Answers:
             entries = [entry for entry in entries if entry.at >= request["since"]]
         if "category" in request:
             entries = [entry for entry in entries if entry.category == request["category"]]
-        return entries[: request["count"]] if "count" in request else entries
+        if "count" not in request:
+            return entries
+        # "The last one" is the last that can be taken back: a video may be gone altogether.
+        index = self._sorter.memory.index
+        return [entry for entry in entries if index.sightings(entry.fingerprint)][: request["count"]]
 
     def _confirm(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         index = self._sorter.memory.index

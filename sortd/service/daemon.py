@@ -200,7 +200,10 @@ class Daemon:
                 self._log.error("step_failed", why=str(problem), exc_info=not expected)
             time.sleep(STEP_BACK_SECONDS)
             return []
-        self._problem = None
+        if self._problem is not None:
+            # What the failed step had in hand is found again by looking at everything.
+            self._problem = None
+            self._inbox.put(RescanDue("a step had failed"))
         if isinstance(message, Extracted | ExtractionFailed):
             self._tell_progress(sorter)
         return orders

@@ -20,6 +20,11 @@ MAY_PASS = (Reason.ON_PROBATION, Reason.HANDS_OFF, Reason.MOVE_REFUSED)
 _PAUSED = "paused"
 
 
+def is_paused(memory: Memory) -> bool:
+    """Whether the owner paused this library; it stays so while no service runs."""
+    return memory.database.note(_PAUSED) == "1"
+
+
 class Decider:
     """Holds the videos to decide; `observe`: never move."""
 
@@ -52,6 +57,7 @@ class Decider:
 
     def step(self) -> None:
         """Decide some."""
+        self._judge.refresh()
         for clip in [clip for clip, _ in zip(self._waiting, range(AT_ONCE), strict=False)]:
             del self._waiting[clip]
             self._decide(clip)
@@ -59,7 +65,7 @@ class Decider:
     @property
     def paused(self) -> bool:
         """The owner asked for no moves and no extraction meanwhile."""
-        return self._memory.database.note(_PAUSED) == "1"
+        return is_paused(self._memory)
 
     def pause(self, *, paused: bool) -> None:
         """Keep the owner's wish, over restarts too."""

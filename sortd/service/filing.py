@@ -51,8 +51,15 @@ class Filer:
     def put_back(self, entry: Entry) -> PurePath:
         """Undo a move: the video goes back to where it came from, and never to that category again; its path now."""
         sighting = self._placed(entry)
-        home = entry.steps[0].source.parent
-        back = self._carry(sighting, home, category=entry.category, confidence=entry.confidence, undoes=entry.number)
+        source = entry.steps[0].source
+        back = self._carry(
+            sighting,
+            source.parent,
+            name=source.name,
+            category=entry.category,
+            confidence=entry.confidence,
+            undoes=entry.number,
+        )
         self._tell("undone", path=sighting.path, to=back)
         return back
 
@@ -75,6 +82,7 @@ class Filer:
         sighting: Sighting,
         folder: PurePath,
         *,
+        name: str | None = None,
         category: Category,
         confidence: float,
         undoes: int | None = None,
@@ -87,7 +95,7 @@ class Filer:
             raise MoveRefused("it changed or went after it was judged")
         for race in range(RACES):
             companions = self._library.companions(sighting.path) if self._companions else ()
-            plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder))
+            plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder), name=name)
             identities = {sighting.path: sighting.identity} | {path: self._identity(path) for path in companions}
             with self._memory.transaction():
                 number = self._memory.journal.intend(

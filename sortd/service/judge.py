@@ -47,6 +47,11 @@ class Judge:
         self._library = library
         self._probation = probation
         self.classifier: Predictor | None = None
+        self._terms: tuple[Policy, dict[Category, int]] | None = None
+
+    def refresh(self) -> None:
+        """Read what the folders say of themselves anew, before a few videos are judged by it."""
+        self._terms = None
 
     def judge(
         self, fingerprint: Fingerprint, *, now: float, planned: Mapping[Category, int] | None = None
@@ -101,6 +106,11 @@ class Judge:
 
         A category without a folder, or whose folder is no category any more, takes no moves.
         """
+        if self._terms is None:
+            self._terms = self._read_terms()
+        return self._terms
+
+    def _read_terms(self) -> tuple[Policy, dict[Category, int]]:
         if self.classifier is None:
             return Policy({}), {}
         names = self._names()

@@ -140,6 +140,7 @@ class Learner:
     def load(self) -> None:
         """Let the adopted classifier serve; a missing or damaged file is as none: the next training makes one."""
         self._judge.classifier = None
+        self._judge.refresh()
         serving = self._memory.classifiers.serving()
         if serving is None:
             return
@@ -154,6 +155,7 @@ class Learner:
             self._asked = "the classifier's file could not be used"
         else:
             self._judge.classifier = classifier
+        self._judge.refresh()
 
     def _rules(self) -> tuple[frozenset[int], dict[int, float]]:
         """Folders that are no categories, and those that ask for another precision, by number."""

@@ -133,8 +133,10 @@ class Backlog:
             self._db.execute("UPDATE attempts SET running = NULL, alone = 1 WHERE fingerprint = ?", job.fingerprint)
 
     def retry(self) -> int:
-        """Try what was set aside again; how many."""
-        return self._db.execute("DELETE FROM attempts WHERE fault IS NOT NULL").rowcount
+        """Try what was set aside again; how many of these videos stand here."""
+        present = len({aside.fingerprint for aside in self.set_aside()})
+        self._db.execute("DELETE FROM attempts WHERE fault IS NOT NULL")
+        return present
 
     def set_aside(self) -> list[SetAside]:
         """What was set aside, at each path it stands at."""

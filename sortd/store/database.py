@@ -171,10 +171,10 @@ class Database:
         if self._connection.in_transaction:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
+        self.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._connection.execute("COMMIT")
+            self.execute("COMMIT")
         except BaseException:
             self._after_commit.clear()
             if self._connection.in_transaction:
@@ -201,12 +201,17 @@ class Database:
             self._connection.execute("ROLLBACK")
 
     def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
-        """Run one statement."""
-        return self._connection.execute(sql, values)
+        """Run one statement. LibraryUnavailable: the disk is full, failing or gone, or the file is damaged."""
+        try:
+            return self._connection.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            raise LibraryUnavailable(f"the index cannot be used: {error}") from error
 
     def one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         """The first row, if any."""
-        row: tuple[Any, ...] | None = self._connection.execute(sql, values).fetchone()
+        row: tuple[Any, ...] | None = self.execute(sql, *values).fetchone()
         return row
 
     def note(self, key: str) -> str | None:

@@ -192,7 +192,7 @@ def test_an_index_of_a_newer_sortd_is_left_untouched(memory, tmp_path):
 
 def test_a_file_that_is_no_database_is_one_clear_line(tmp_path):
     (tmp_path / "index.db").write_bytes(b"this is not a database, however long it may be" * 100)
-    with pytest.raises(LibraryUnavailable, match=r"index\.db cannot be used"):
+    with pytest.raises(LibraryUnavailable, match="cannot be used"):
         Memory.open(tmp_path, SPACE)
 
 
@@ -200,6 +200,6 @@ def test_a_reader_sees_what_was_committed_and_cannot_write(memory, tmp_path):
     memory.index.see(sighting(), now=1.0)
     reader = Memory.open(tmp_path, SPACE, query_only=True)
     assert reader.index.tally().total == 1
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(LibraryUnavailable):
         reader.index.lose(PurePath("a.mp4"))
     reader.database.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePath
@@ -36,6 +37,7 @@ class Household:
         self.extracted: list[bytes] = []
         self.broken: dict[bytes, Fault] = {}
         self.space = feature_space(self.config)
+        self._inbox: deque[Message] = deque()
         self._stack = ExitStack()
         self.start()
 
@@ -78,8 +80,17 @@ class Household:
             self.tell(Tick())
 
     def tell(self, message: Message) -> None:
-        for order in self.sorter.handle(message, self.monotonic):
-            self.carry_out(order)
+        """Put a message into the inbox, and empty it unless that is being done further up."""
+        self._inbox.append(message)
+        if len(self._inbox) > 1:
+            return
+        try:
+            while self._inbox:
+                for order in self.sorter.handle(self._inbox[0], self.monotonic):
+                    self.carry_out(order)
+                self._inbox.popleft()
+        finally:
+            self._inbox.clear()
 
     def carry_out(self, order: Order) -> None:
         match order:

@@ -102,8 +102,7 @@ class Service:
 
     def cpu_seconds(self) -> float:
         """What the service itself used so far, without its children."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.process.pid)
 
     def resident(self) -> int:
         """Bytes of memory that the service itself takes now."""
@@ -146,6 +145,12 @@ class Service:
         done = self.run(*command, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+def cpu_seconds(process: int) -> float:
+    """What a process used so far, without its children."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _below(parent: int) -> Iterator[int]:

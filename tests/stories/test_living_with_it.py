@@ -174,6 +174,13 @@ def test_undo_puts_it_back_for_good(household):
     assert "new.mp4" in home.tree["cats"]
 
 
+def test_undo_gives_back_the_name_that_was_taken_in_the_folder(household):
+    home = household(taught())
+    home.files({"3.mp4": b"cats 100", "3.srt": b"miaow"})
+    home.ask(do="undo", path="cats/3 (2).mp4")
+    assert (home.tree["3.mp4"], home.tree["3.srt"]) == (b"cats 100", b"miaow")
+
+
 def test_paused_it_neither_moves_nor_extracts_but_still_learns_of_labels(household):
     home = household(taught())
     home.ask(do="pause")
