@@ -4,16 +4,19 @@ PYTHON ?= python3
 ROOT ?=
 export ROOT
 
-.PHONY: .venv run demo test check
+.PHONY: .venv run demo test slow check
 
 run: .venv  ## The service on ROOT, or on the folder that the settings name: make run ROOT=~/Videos
-	@case "$$ROOT" in "~"|"~/"*) ROOT="$$HOME$${ROOT#?}" ;; esac; exec .venv/bin/sortd run $${ROOT:+"$$ROOT"}
+	@case "$$ROOT" in "~"|"~/"*) ROOT="$$HOME$${ROOT#?}" ;; esac; .venv/bin/sortd models fetch || echo 'going on without them: the built-in encoder serves'; exec .venv/bin/sortd run $${ROOT:+"$$ROOT"}
 
 demo: .venv  ## A small library of made-up clips, taught and sorted before your eyes
 	@.venv/bin/sortd demo
 
 test: .venv
 	@.venv/bin/python -m pytest
+
+slow: .venv  ## The proofs that take minutes: full-size networks against the plain pipeline
+	@.venv/bin/python -m pytest -m slow
 
 check: .venv
 	@.venv/bin/ruff format --check .

@@ -19,10 +19,9 @@ from sklearn.linear_model import LogisticRegression
 
 from sortd.domain import Matrix, Needs, Sample, Vector
 from sortd.errors import ExtractionError
-from sortd.extract import load, space
+from sortd.extract import Settings, load, space
 from sortd.judgement.fuse import fuse
 
-EXTRACTORS = ("visual", "speech")
 FRAMES = 5
 
 
@@ -40,12 +39,13 @@ def decode(path: Path) -> Sample:
     from sortd.extract import media  # noqa: PLC0415 - see above
 
     with path.open("rb") as file:
-        return media.read(file, Needs(frames=FRAMES, following=True, short_side=128, sound=True))
+        return media.read(file, Needs(frames=FRAMES, following=True, short_side=128, sound=True, sound_seconds=600))
 
 
 def read_clips(folder: Path, sources: Mapping[str, str]) -> list[Clip]:
     """Decode and encode what stands in the category folders; what does not decode is told and left out."""
-    extractors = [load(name, frames=FRAMES) for name in EXTRACTORS]
+    settings = Settings(encoder="builtin", frames=FRAMES)
+    extractors = [load(part, settings, None) for part in space(settings).parts]
     clips = []
     with ProcessPoolExecutor(1, get_context("spawn")) as child:
         for path in sorted(folder.glob("*/*")):
@@ -55,7 +55,7 @@ def read_clips(folder: Path, sources: Mapping[str, str]) -> list[Clip]:
                 print(f"left out: {path}: {error}", file=sys.stderr)
                 continue
             features = {extractor.name: extractor.extract([sample])[0] for extractor in extractors}
-            vector = fuse(features, space(EXTRACTORS, frames=FRAMES))
+            vector = fuse(features, space(settings))
             source = sources.get(f"{path.parent.name}/{path.name}", path.name)
             clips.append(Clip(path.parent.name, source, vector / np.linalg.norm(vector)))
     return clips

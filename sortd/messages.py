@@ -72,6 +72,14 @@ class BatchLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Stalled:
+    """The encoder itself cannot work (a torn checkpoint, an unknown device): no video's fault, so none is counted."""
+
+    jobs: tuple[Job, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """Something in a child that whoever reads the log should know, as a line of the log."""
 
@@ -110,6 +118,7 @@ Message = (
     | Extracted
     | ExtractionFailed
     | BatchLost
+    | Stalled
     | Said
     | Trained
     | TrainingLost

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime
 from importlib.metadata import version as installed_version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from sortd.commands import tools
+from sortd.commands.parser import (
+    ConfigOption,
+    JsonOption,
+    PathArgument,
+    RootArgument,
+    RootOption,
+    TargetArgument,
+    app,
+    asked,
+    known,
+    settings_from,
+    show,
+    timestamp,
+)
 from sortd.commands.targets import locate, settings_for, target_in
-from sortd.config import Config
-from sortd.errors import ConfigError, LibraryUnavailable, SortdError
+from sortd.errors import ConfigError, SortdError
 
-if TYPE_CHECKING:
-    from sortd.commands.facts import Reading
+__all__ = ["main", "tools"]  # tools registers its commands by being imported
 
 BAD_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h; the service manager is told not to try again on it."""
-
-app = typer.Typer(
-    help="Sort a video collection by watching how its owner does it.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # markup would swallow what stands in brackets
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="The settings' file.", metavar="FILE")]
-RootOption = Annotated[Path | None, typer.Option("--root", help="The library.", metavar="ROOT")]
-RootArgument = Annotated[Path | None, typer.Argument(help="The library; else the one in the settings.", metavar="ROOT")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PathArgument = Annotated[Path, typer.Argument(help="A video.", metavar="PATH")]
-TargetArgument = Annotated[str, typer.Argument(help="A video or a category.", metavar="PATH|CATEGORY")]
 
 
 @app.callback(invoke_without_command=True)
@@ -62,7 +56,7 @@ def run(
 
     SIGHUP makes it look at everything again and learn anew.
     """
-    settings = _settings(config, library, root)
+    settings = settings_from(config, library, root)
     from sortd.commands.running import run_once, serve  # noqa: PLC0415 - other commands start without the service
 
     (run_once if once else serve)(settings, observe=observe)
@@ -73,11 +67,11 @@ def status(
     library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
     """Tell what is going on, and why each category moves or not."""
-    settings = _settings(config, library, root)
+    settings = settings_from(config, library, root)
     from sortd.commands import report  # noqa: PLC0415 - as above
     from sortd.commands.status import status as look  # noqa: PLC0415 - as above
 
-    _print(look(settings), report.status, as_json=as_json)
+    show(look(settings), report.status, as_json=as_json)
 
 
 @app.command()
@@ -88,12 +82,12 @@ def preview(
 
     Changes nothing.
     """
-    settings = _settings(config, library, root)
+    settings = settings_from(config, library, root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
-        told = facts.preview(_known(read, settings), now=time.time())
-    _print(told, report.preview, as_json=as_json)
+        told = facts.preview(known(read, settings), now=time.time())
+    show(told, report.preview, as_json=as_json)
 
 
 @app.command()
@@ -105,8 +99,8 @@ def explain(
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
-        told = facts.explain(_known(read, settings), inside, now=time.time())
-    _print(told, report.explain, as_json=as_json)
+        told = facts.explain(known(read, settings), inside, now=time.time())
+    show(told, report.explain, as_json=as_json)
 
 
 @app.command()
@@ -114,12 +108,12 @@ def history(
     library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
 ) -> None:
     """List the moves made, the latest first."""
-    settings = _settings(config, library, root)
+    settings = settings_from(config, library, root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
         told = [] if read is None else facts.history(read)
-    _print(told, report.history, as_json=as_json)
+    show(told, report.history, as_json=as_json)
 
 
 @app.command()
@@ -145,13 +139,13 @@ def undo(
     elif not (everything or since or category) or what is not None:
         request["count"] = int(what or 1)
     if since is not None:
-        request["since"] = _timestamp(since)
+        request["since"] = timestamp(since)
     if category is not None:
         request["category"] = category
     from sortd.commands import report  # noqa: PLC0415 - as above
 
-    answer = _ask(settings, request)
-    _print(answer, report.undone, as_json=as_json)
+    answer = asked(settings, request)
+    show(answer, report.undone, as_json=as_json)
     if answer["refused"]:
         raise typer.Exit(1)
 
@@ -167,7 +161,7 @@ def confirm(
     settings, request = target_in(target, config, root)
     from sortd.commands import report  # noqa: PLC0415 - as above
 
-    _print(_ask(settings, {"do": "confirm", **request}), report.confirmed, as_json=as_json)
+    show(asked(settings, {"do": "confirm", **request}), report.confirmed, as_json=as_json)
 
 
 @app.command()
@@ -187,10 +181,10 @@ def forget(
     settings, request = target_in(target, config, root)
     answer: dict[str, Any] = {}
     for what in [name for name, wished in (("vetoes", vetoes or not labels), ("labels", labels)) if wished]:
-        answer[what] = _ask(settings, {"do": "forget", "what": what, **request})["forgotten"]
+        answer[what] = asked(settings, {"do": "forget", "what": what, **request})["forgotten"]
     from sortd.commands import report  # noqa: PLC0415 - as above
 
-    _print(answer, report.forgotten, as_json=as_json)
+    show(answer, report.forgotten, as_json=as_json)
 
 
 @app.command()
@@ -199,85 +193,15 @@ def pause(library: RootArgument = None, *, config: ConfigOption = None, root: Ro
 
     It holds over restarts too.
     """
-    _ask(_settings(config, library, root), {"do": "pause"})
+    asked(settings_from(config, library, root), {"do": "pause"})
     typer.echo("paused: nothing is moved or extracted until `sortd resume`")
 
 
 @app.command()
 def resume(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
     """Go on after `sortd pause`."""
-    _ask(_settings(config, library, root), {"do": "resume"})
+    asked(settings_from(config, library, root), {"do": "resume"})
     typer.echo("resumed")
-
-
-@app.command()
-def check(
-    library: RootArgument = None,
-    *,
-    retry: Annotated[bool, typer.Option("--retry", help="Try what was set aside again.")] = False,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-    root: RootOption = None,
-) -> None:
-    """Look for faults in all that sortd needs, and say what to do."""
-    settings = _settings(config, library, root)
-    from sortd.commands import report  # noqa: PLC0415 - as above
-
-    if retry:
-        _print(_ask(settings, {"do": "retry"}), report.retried, as_json=as_json)
-        return
-    from sortd.commands.check import check as look  # noqa: PLC0415 - as above
-
-    told = look(settings)
-    _print(told, report.checked, as_json=as_json)
-    if not all(finding["ok"] for finding in told):
-        raise typer.Exit(1)
-
-
-@app.command()
-def demo(
-    folder: Annotated[Path | None, typer.Argument(help="Where to make and keep it.", metavar="DIR")] = None,
-) -> None:
-    """Show it learn and sort a small library of made-up clips.
-
-    It takes under a minute and downloads nothing.
-    """
-    from sortd.commands.demo import show  # noqa: PLC0415 - as above
-
-    show(folder)
-
-
-def _settings(config: Path | None, argument: Path | None, option: Path | None) -> Config:
-    if argument is not None and option is not None:
-        raise typer.BadParameter("the library is named twice", param_hint="--root")
-    return settings_for(config, argument or option)
-
-
-def _known(read: Reading | None, settings: Config) -> Reading:
-    if read is None:
-        raise LibraryUnavailable(f"nothing is known of {settings.library.root} yet: `sortd run` makes it a library")
-    return read
-
-
-def _ask(settings: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    from sortd.commands.running import carry_out  # noqa: PLC0415 - as above
-
-    return carry_out(settings, request)
-
-
-def _timestamp(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no ISO 8601 time", param_hint="--since") from error
-
-
-def _print(told: Any, render: Callable[[Any], None], *, as_json: bool) -> None:  # noqa: ANN401 - any JSON value
-    if as_json:
-        # ASCII: names that are not UTF-8 stand in it as escaped surrogates.
-        typer.echo(json.dumps(told, indent=2))
-    else:
-        render(told)
 
 
 def main() -> None:

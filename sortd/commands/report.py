@@ -180,6 +180,34 @@ def summary(told: Told) -> None:
         out.print(f"  Set aside: {videos['set_aside']} (see `sortd status`)")
 
 
+def models(told: Sequence[Told]) -> None:
+    """`sortd models`."""
+    rows = [
+        (
+            one["name"],
+            "present" if one["present"] else "missing",
+            f"{one['bytes'] / 1e6:.0f} MB" if one["bytes"] else "",
+            one["licence"] or "",
+            one["path"],
+        )
+        for one in told
+    ]
+    _table(("weights", "", "size", "licence", "file"), rows, none="none are wanted")
+    if not all(one["present"] for one in told):
+        _console().print("`sortd models fetch` gets what is missing; until then the built-in encoder serves")
+
+
+@contextmanager
+def transfer(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar for one file that is fetched."""
+    from rich import progress as bars  # noqa: PLC0415 - for `models fetch` alone
+
+    columns = (bars.TextColumn(name), bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn())
+    with bars.Progress(*columns, console=Console(stderr=True, soft_wrap=True)) as bar:
+        task = bar.add_task(name, total=size)
+        yield lambda done: bar.update(task, completed=done)
+
+
 @contextmanager
 def progress(stream: TextIO) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal; elsewhere nothing but the log."""

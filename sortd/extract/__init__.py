@@ -14,7 +14,7 @@ from sortd.protocols import Extractor
 if TYPE_CHECKING:
     from sortd.extract.encoders import Networks
 
-BUILTIN_VERSION = "builtin-1"
+BUILTIN_VERSION = "builtin-2"
 """Counts up whenever the built-in encoder's numbers change."""
 
 CLIP_VERSION = "clip-1"

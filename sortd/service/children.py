@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from sortd.config import Config
 from sortd.domain import Fault, Fingerprint, Job
 from sortd.extract import Settings
-from sortd.messages import BatchLost, Extracted, ExtractionFailed, Lesson, Message, Said, TrainingLost
+from sortd.messages import BatchLost, Extracted, ExtractionFailed, Lesson, Message, Said, Stalled, TrainingLost
 from sortd.service.opening import extract_settings
 from sortd.service.worker import Lost, Worker
 
@@ -45,8 +45,10 @@ def extraction_worker(config: Config, root: Path, inbox: SimpleQueue[Message]) -
     settings = config.extract
     answered: set[Fingerprint] = set()
 
-    def on_answer(_: tuple[Job, ...], answer: Extracted | ExtractionFailed | Said) -> None:
-        if not isinstance(answer, Said):
+    def on_answer(_: tuple[Job, ...], answer: Extracted | ExtractionFailed | Stalled | Said) -> None:
+        if isinstance(answer, Stalled):
+            answered.update(job.fingerprint for job in answer.jobs)
+        elif not isinstance(answer, Said):
             answered.add(answer.job.fingerprint)
         inbox.put(answer)
 

@@ -60,6 +60,8 @@ class Daemon:
         self._progress = progress
         self._told_progress_at = 0.0
         self._problem: str | None = None
+        self._news = True
+        self._tell_manager_at = 0.0
         # The manager wants to hear of the loop twice as often as it would give up on it.
         self._check_seconds = min(CHECK_SECONDS, (notify.watchdog_seconds() or 2 * CHECK_SECONDS) / 2)
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -131,6 +133,7 @@ class Daemon:
             notify.alive()
             with contextlib.suppress(queue.Empty):
                 if isinstance(self._inbox.get(timeout=self._check_seconds), Stop):
+                    notify.stopping()
                     self._log.info("stopped", why="told to")
                     return None
 
@@ -168,13 +171,13 @@ class Daemon:
             messages = self._wait(
                 min(rescan_at, check_at, now + self._check_seconds if wakes_at is None else wakes_at) - now
             )
-            notify.alive()
             now = time.monotonic()
             if now >= rescan_at:
                 rescan_at = now + self._config.watch.rescan_seconds
                 messages.append(RescanDue("it is time"))
             if now >= check_at or self._problem is not None:
                 check_at = now + self._check_seconds
+                notify.alive()
                 self._check(sorter, guard, watcher)
             # Whatever came, time is given to what waits, also when messages never cease.
             messages.append(Tick())
@@ -189,6 +192,11 @@ class Daemon:
 
     def _handle(self, sorter: Sorter, message: Message) -> list[Order]:
         try:
+            if isinstance(message, Tick):
+                # Here, where an index that cannot be read costs a Tick, and not the service or an answer.
+                self._tell_manager(sorter)
+            else:
+                self._news = True
             orders = sorter.handle(message, time.monotonic())
         except Exception as problem:
             if self._once:
@@ -225,6 +233,7 @@ class Daemon:
         elif why is None and sorter.away is not None:
             self._log.info("root_back", root=guard.root)
         back = why is None and sorter.away is not None
+        self._news = self._news or why != sorter.away
         sorter.away = why
         space = feature_space(self._config)
         if why is None and space != sorter.memory.space:
@@ -236,7 +245,14 @@ class Daemon:
             back = True
         if back:
             self._inbox.put(RescanDue("the watcher began anew"))
-        notify.status(self._in_one_line(sorter))
+
+    def _tell_manager(self, sorter: Sorter) -> None:
+        """What is going on, where that may have changed: counting looks at every video."""
+        now = time.monotonic()
+        if self._news and now >= self._tell_manager_at and notify.listening():
+            self._tell_manager_at = now + self._check_seconds
+            notify.status(self._in_one_line(sorter))
+            self._news = not sorter.idle()
 
     def _in_one_line(self, sorter: Sorter) -> str:
         told, tally = sorter.status(), sorter.memory.index.tally()
@@ -262,7 +278,8 @@ class Daemon:
         sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
         serving = encoder(extract_settings(self._config))
         self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=serving)
-        notify.ready(self._in_one_line(sorter))
+        if notify.listening():
+            notify.ready(self._in_one_line(sorter))
         return watcher
 
     def _tell_missing_weights(self) -> None:

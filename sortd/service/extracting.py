@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
-from sortd.errors import ExtractionError
+from sortd.errors import DeviceLost, ExtractionError, SortdError
 from sortd.extract import load, needs_networks
 from sortd.extract.decoder import Decoder
-from sortd.messages import Extracted, ExtractionFailed, Said
+from sortd.messages import Extracted, ExtractionFailed, Said, Stalled
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings
 from sortd.service.worker import Alive
@@ -67,7 +67,13 @@ class _Studio:
             if not done:
                 yield Alive()
             for future in done:
-                yield from self._answer(waiting.pop(future), future)
+                job = waiting.pop(future)
+                try:
+                    yield from self._answer(job, future)
+                except DeviceLost:
+                    raise
+                except SortdError as problem:
+                    yield Stalled((job,), str(problem))
 
     def _answer(self, job: Job, future: Future[tuple[dict[_Bench, Sample], float]]) -> Iterator[object]:
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sortd.domain import Fault
+from sortd.domain import Fault, Job
 from sortd.judgement.pace import Pace
-from sortd.messages import BatchLost, Extract, Extracted, ExtractionFailed
+from sortd.messages import BatchLost, Extract, Extracted, ExtractionFailed, Stalled
 from sortd.service.deciding import Decider
 from sortd.service.looking import Looker
 from sortd.service.telling import Tell
@@ -14,6 +14,9 @@ from sortd.store.memory import Memory
 
 BATCH = 8
 """Videos sent to the child at once: decoders run ahead while one is embedded."""
+
+AGAIN_SECONDS = 60.0
+"""After an encoder that could not work."""
 
 
 class Queue:
@@ -28,6 +31,8 @@ class Queue:
         self._tell = tell
         self._wall = wall
         self._in_flight = 0
+        self._not_before = 0.0
+        self._stalled: str | None = None
         self.pace = Pace()
 
     def busy(self) -> bool:
@@ -36,7 +41,7 @@ class Queue:
 
     def next(self, *, labelled_first: bool) -> Extract | None:
         """The next batch; None: one is in flight, or nothing waits."""
-        if self._in_flight:
+        if self._in_flight or self._wall() < self._not_before:
             return None
         jobs = self._memory.backlog.next_jobs(BATCH, labelled_first=labelled_first)
         if not jobs:
@@ -46,14 +51,15 @@ class Queue:
         self._in_flight = len(jobs)
         return Extract(jobs)
 
-    def note(self, message: Extracted | ExtractionFailed | BatchLost) -> None:
+    def note(self, message: Extracted | ExtractionFailed | BatchLost | Stalled) -> None:
         """Keep what the child answered, or that it was lost."""
-        self._in_flight -= len(message.jobs) if isinstance(message, BatchLost) else 1
+        self._in_flight -= len(message.jobs) if isinstance(message, BatchLost | Stalled) else 1
         backlog = self._memory.backlog
         with self._memory.transaction():
             match message:
                 case Extracted(job, features, seconds):
                     self.pace.done(self._wall())
+                    self._stalled = None
                     backlog.finish(job, features)
                     speech = any(f.extractor == "speech" and f.vector is not None for f in features)
                     self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
@@ -64,12 +70,23 @@ class Queue:
                 case ExtractionFailed(job, Fault() as fault, why):
                     if backlog.fail(job, fault, why) is not None:
                         self._tell("set_aside", path=job.path, reason=fault, message=why)
+                case Stalled(jobs, why):
+                    self._stall(jobs, why)
                 case BatchLost(jobs, fault, why):
                     alone = len(jobs) == 1 and backlog.was_alone(jobs[0])
                     if alone and backlog.fail(jobs[0], fault, why) is not None:
                         self._tell("set_aside", path=jobs[0].path, reason=fault, message=why)
                     elif not alone:
                         backlog.lose_batch(jobs)
+
+    def _stall(self, jobs: tuple[Job, ...], why: str) -> None:
+        """Told once; what waits is tried again from time to time, for the owner may mend it meanwhile."""
+        for job in jobs:
+            self._memory.backlog.release(job)
+        self._not_before = self._wall() + AGAIN_SECONDS
+        if why != self._stalled:
+            self._stalled = why
+            self._tell("extraction_stalled", why=why)
 
     def take_back(self) -> None:
         """A result that could not be noted (a full disk) must not leave its video begun for ever."""

@@ -20,6 +20,7 @@ from sortd.messages import (
     RescanDue,
     RetrainDue,
     Said,
+    Stalled,
     Tick,
     Touched,
     Train,
@@ -191,7 +192,7 @@ class Sorter:
                 self.learner.ask(why)
             case Asked(request, reply):
                 self._answer(request, reply)
-            case Extracted() | ExtractionFailed() | BatchLost():
+            case Extracted() | ExtractionFailed() | BatchLost() | Stalled():
                 self._queue.note(message)
             case Said(event, facts):
                 self._note_said(event, facts)

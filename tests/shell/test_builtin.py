@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from sortd.domain import Matrix, Sample, Vector, Waveform
-from sortd.extract import BUILTIN_DIM, load, space
+from sortd.domain import Matrix, Part, Sample, Vector, Waveform
+from sortd.extract import BUILTIN_DIM, Settings, load, space
 from sortd.extract.builtin import build
 from sortd.judgement.fuse import fuse
 from sortd.protocols import Extractor
 
-LOOK = load("visual", frames=5)
-LISTEN = load("speech", frames=5)
-SPACE = space(["visual", "speech"], frames=5)
+BUILTIN = Settings(encoder="builtin")
+SPACE = space(BUILTIN)
+LOOK, LISTEN = (load(part, BUILTIN, None) for part in SPACE.parts)
 RATE = 16_000
 EXAM = range(100, 106)
 
@@ -245,6 +245,5 @@ def test_a_clip_that_begins_and_ends_in_black_is_still_itself() -> None:
 
 
 def test_an_unknown_half_is_refused() -> None:
-    (part,) = space(["smell"], frames=5).parts
     with pytest.raises(KeyError):
-        build(part, frames=5)
+        build(Part("smell", "builtin-2", BUILTIN_DIM), BUILTIN, None)

@@ -163,7 +163,10 @@ def test_an_unknown_key_is_told_with_the_nearest_valid_one(tmp_path: Path, text:
             "[watch]\npoll_seconds = 07:32:00",
             '2: watch.poll_seconds: should be a valid number (given {"date": "07:32:00"})',
         ),
-        ('[extract]\nencoder = "clip"', "2: extract.encoder: should be 'auto' or 'builtin' (given \"clip\")"),
+        (
+            '[extract]\nencoder = "clop"',
+            "2: extract.encoder: should be 'auto', 'clip' or 'builtin' (given \"clop\")",
+        ),
         ("[extract]\nwith = []", "2: extract.with: should name at least one (given [])"),
         ("[extract.visual]\nframes = 0", "2: extract.visual.frames: should be greater than or equal to 1 (given 0)"),
         ("[train]\ncandidates = []", "2: train.candidates: should name at least one (given [])"),
