@@ -55,7 +55,7 @@ HOMES = {
     "structlog": {"log.py"},
     "tomli": {"config.py", "disk/rules.py", "problems.py"},
     "torch": {"extract/encoders.py", "commands/export.py"},
-    "typer": {"commands/cli.py", "commands/parser.py", "commands/tools.py"},
+    "typer": {"commands/cli.py", "commands/parser.py", "commands/owner.py", "commands/tools.py"},
     "watchdog": {"disk/watch.py"},
     "whisper": {"extract/encoders.py"},
 }

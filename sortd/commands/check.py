@@ -10,7 +10,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from sortd.commands.status import status as status_of
 from sortd.config import Config
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
@@ -18,6 +17,7 @@ from sortd.disk.marker import new_state
 from sortd.disk.watch import watch
 from sortd.domain import Fingerprint, Identity, Job
 from sortd.errors import SortdError
+from sortd.extract import encoder
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
@@ -42,8 +42,8 @@ def check(config: Config) -> list[Finding]:
     return [
         *findings,
         _decoder(config),
-        _finding("weights", ok=True, message="the built-in encoder needs none"),
-        _finding("device", ok=True, message=status_of(config)["device"]),
+        _weights(config),
+        _finding("device", ok=True, message=_device(config)),
     ]
 
 
@@ -114,6 +114,26 @@ def _folders(library: Library) -> Finding:
         message="; ".join(problems) or "every folder and every .sortd.toml can be read",
         cure="mend the .sortd.toml; until then nothing is moved there",
     )
+
+
+def _weights(config: Config) -> Finding:
+    settings = extract_settings(config)
+    missing = [str(weights.path()) for weights in settings.weights if not weights.present()]
+    if settings.encoder == "builtin":
+        return _finding("weights", ok=True, message="the built-in encoder needs none")
+    if not missing:
+        return _finding("weights", ok=True, message="all that is wanted is there")
+    message = f"{' and '.join(missing)} missing"
+    if settings.encoder == "auto":
+        return _finding(
+            "weights", ok=True, message=f"{message}: the built-in encoder serves until `sortd models fetch`"
+        )
+    return _finding("weights", ok=False, message=message, cure="sortd models fetch, or name a checkpoint that is there")
+
+
+def _device(config: Config) -> str:
+    settings = extract_settings(config)
+    return settings.device if encoder(settings) == "clip" else "cpu"
 
 
 def _decoder(config: Config) -> Finding:

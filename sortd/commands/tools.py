@@ -72,7 +72,7 @@ def service(
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Have systemd (launchd on macOS) run it for you, now and at every login."""
+    """Have it run for you, now and at every login."""
     settings = settings_from(config, library, root)
     from sortd.commands.units import service as carry_out  # noqa: PLC0415 - as above
 
@@ -96,7 +96,7 @@ def export(
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Write features, labels, transcripts, classifier and predictions to files."""
+    """Write features, labels, transcripts and predictions to files."""
     settings = settings_from(config, None, root)
     from sortd.commands import facts  # noqa: PLC0415 - as above
     from sortd.commands.dataset import dataset  # noqa: PLC0415 - as above
@@ -117,9 +117,10 @@ def models(
     *,
     as_json: JsonOption = False,
     config: ConfigOption = None,
+    root: RootOption = None,
 ) -> None:
     """List the pretrained weights that are wanted, or fetch them."""
-    settings = settings_from(config, None, None)
+    settings = settings_from(config, None, root)
     from sortd.commands import models as weights  # noqa: PLC0415 - as above
     from sortd.commands import report  # noqa: PLC0415 - as above
     from sortd.service.opening import extract_settings  # noqa: PLC0415 - as above

@@ -333,7 +333,7 @@ def test_each_command_says_in_80_columns_how_it_is_used(home: Home, command: str
     assert max(map(len, text.splitlines())) <= 80
     options = {line.split()[0] for line in text.splitlines() if line.lstrip().startswith("--")}
     assert command == "demo" or {"--config", "--root"} <= options
-    assert ("--json" in options) == (command not in {"run", "pause", "resume", "demo"})
+    assert ("--json" in options) == (command not in {"run", "pause", "resume", "demo", "export", "service"})
 
 
 def test_the_first_help_names_every_command_in_a_line(home: Home) -> None:

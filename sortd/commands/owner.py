@@ -1,0 +1,186 @@
+"""The commands about a library: what an owner asks, and asks for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sortd.commands.parser import (
+    ConfigOption,
+    JsonOption,
+    PathArgument,
+    RootArgument,
+    RootOption,
+    TargetArgument,
+    app,
+    asked,
+    known,
+    settings_from,
+    show,
+    timestamp,
+)
+from sortd.commands.targets import locate, settings_for, target_in
+
+
+@app.command()
+def run(
+    library: RootArgument = None,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="One full pass, a summary, then exit.")] = False,
+    observe: Annotated[bool, typer.Option("--observe", help="Decide and log, never move.")] = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Be the service: watch, learn and file, until SIGTERM or SIGINT.
+
+    SIGHUP makes it look at everything again and learn anew.
+    """
+    settings = settings_from(config, library, root)
+    from sortd.commands.running import run_once, serve  # noqa: PLC0415 - other commands start without the service
+
+    (run_once if once else serve)(settings, observe=observe)
+
+
+@app.command()
+def status(
+    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+) -> None:
+    """Tell what is going on, and why each category moves or not."""
+    settings = settings_from(config, library, root)
+    from sortd.commands import report  # noqa: PLC0415 - as above
+    from sortd.commands.status import status as look  # noqa: PLC0415 - as above
+
+    show(look(settings), report.status, as_json=as_json)
+
+
+@app.command()
+def preview(
+    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+) -> None:
+    """Show what would be moved now and what left, with the reason.
+
+    Changes nothing.
+    """
+    settings = settings_from(config, library, root)
+    from sortd.commands import facts, report  # noqa: PLC0415 - as above
+
+    with facts.reading(settings) as read:
+        told = facts.preview(known(read, settings), now=time.time())
+    show(told, report.preview, as_json=as_json)
+
+
+@app.command()
+def explain(
+    path: PathArgument, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+) -> None:
+    """Tell all that is known of one video, and what decided."""
+    settings, inside = locate(path, config, root)
+    from sortd.commands import facts, report  # noqa: PLC0415 - as above
+
+    with facts.reading(settings) as read:
+        told = facts.explain(known(read, settings), inside, now=time.time())
+    show(told, report.explain, as_json=as_json)
+
+
+@app.command()
+def history(
+    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+) -> None:
+    """List the moves made, the latest first."""
+    settings = settings_from(config, library, root)
+    from sortd.commands import facts, report  # noqa: PLC0415 - as above
+
+    with facts.reading(settings) as read:
+        told = [] if read is None else facts.history(read)
+    show(told, report.history, as_json=as_json)
+
+
+@app.command()
+def undo(
+    what: Annotated[str | None, typer.Argument(help="How many moves, or one moved video.", metavar="N|PATH")] = None,
+    *,
+    since: Annotated[str | None, typer.Option("--since", help="Moves since then (ISO 8601).", metavar="TIME")] = None,
+    category: Annotated[str | None, typer.Option("--category", help="Moves into this one.", metavar="NAME")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All moves.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Put moved videos back: the last one, the last N, or this one.
+
+    They are not moved there again until you file them there or say `sortd forget --vetoes`.
+    """
+    settings = settings_for(config, root)
+    request: dict[str, Any] = {"do": "undo"}
+    if what is not None and not what.isdecimal():
+        settings, inside = locate(Path(what), config, root)
+        request["path"] = str(inside)
+    elif not (everything or since or category) or what is not None:
+        request["count"] = int(what or 1)
+    if since is not None:
+        request["since"] = timestamp(since)
+    if category is not None:
+        request["category"] = category
+    from sortd.commands import report  # noqa: PLC0415 - as above
+
+    answer = asked(settings, request)
+    show(answer, report.undone, as_json=as_json)
+    if answer["refused"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def confirm(
+    target: TargetArgument, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+) -> None:
+    """Accept where sortd put a video, or all in a category.
+
+    They become labels of yours, from which it learns.
+    """
+    settings, request = target_in(target, config, root)
+    from sortd.commands import report  # noqa: PLC0415 - as above
+
+    show(asked(settings, {"do": "confirm", **request}), report.confirmed, as_json=as_json)
+
+
+@app.command()
+def forget(
+    target: TargetArgument,
+    *,
+    vetoes: Annotated[bool, typer.Option("--vetoes", help="Let sortd move there again (the default).")] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="Let it teach nothing any more.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Forget vetoes or labels of a video, or of a category.
+
+    No file is touched.
+    """
+    settings, request = target_in(target, config, root)
+    answer: dict[str, Any] = {}
+    for what in [name for name, wished in (("vetoes", vetoes or not labels), ("labels", labels)) if wished]:
+        answer[what] = asked(settings, {"do": "forget", "what": what, **request})["forgotten"]
+    from sortd.commands import report  # noqa: PLC0415 - as above
+
+    show(answer, report.forgotten, as_json=as_json)
+
+
+@app.command()
+def pause(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
+    """Move and extract nothing until `sortd resume`.
+
+    It holds over restarts too.
+    """
+    asked(settings_from(config, library, root), {"do": "pause"})
+    typer.echo("paused: nothing is moved or extracted until `sortd resume`")
+
+
+@app.command()
+def resume(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
+    """Go on after `sortd pause`."""
+    asked(settings_from(config, library, root), {"do": "resume"})
+    typer.echo("resumed")
