@@ -58,7 +58,8 @@ def status(told: Told) -> None:
             f"classifier  {classifier['kind']} of {_local(classifier['trained_at'])}:"
             f" {facts}, coverage {classifier['coverage']:.2f}"
         )
-    out.print(f"encoder     {told['encoder']} on {told['device']}")
+    transcripts = f", {told['transcripts']} transcripts" if told["transcripts"] else ""
+    out.print(f"encoder     {told['encoder']} on {told['device']}{transcripts}")
     if told["categories"]:
         out.print()
         header, *rows = _aligned([("category", "labels", "placed", "moves from"), *map(_category, told["categories"])])
@@ -178,6 +179,8 @@ def summary(told: Told) -> None:
     out.print(f"  Categories: {_text(str([category['name'] for category in told['categories']]))}")
     if videos["set_aside"]:
         out.print(f"  Set aside: {videos['set_aside']} (see `sortd status`)")
+    if told["transcripts"]:
+        out.print(f"\nSaved {told['transcripts']} transcripts")
 
 
 def models(told: Sequence[Told]) -> None:
@@ -214,12 +217,25 @@ def progress(stream: TextIO) -> Iterator[Callable[[int, int], None] | None]:
     if not stream.isatty():
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - for `run --once` alone
+    from rich import progress as bars  # noqa: PLC0415 - for `run --once` alone
 
-    columns = (TextColumn("Extracting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=stream, soft_wrap=True), transient=True) as bar:
-        task = bar.add_task("extract", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    pace = bars.TextColumn("{task.fields[pace]}")
+    columns = (
+        bars.TextColumn("Extracting"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        pace,
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=Console(file=stream, soft_wrap=True), transient=True) as bar:
+        task = bar.add_task("extract", total=None, pace="")
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            speed = bar.tasks[0].speed
+            bar.update(task, pace=f"{speed:.2f} videos/s" if speed else "")
+
+        yield show
 
 
 def _console() -> Console:

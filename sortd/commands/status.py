@@ -45,6 +45,7 @@ def status(config: Config) -> dict[str, Any]:
         "classifier": None,
         "set_aside": [],
         "open_moves": 0,
+        "transcripts": 0,
         "encoder": encoder(extract_settings(config)),
         "device": "cpu",
         "versions": _versions(),
@@ -60,6 +61,7 @@ def status(config: Config) -> dict[str, Any]:
                 for aside in memory.backlog.set_aside()
             ]
             told["open_moves"] = memory.journal.open_count()
+            told["transcripts"] = memory.features.transcripts(memory.space)
             told["device"] = memory.database.note(DEVICE) or told["device"]
             if told["state"] == "stopped" and is_paused(memory):
                 told["why"] += "; paused until `sortd resume`"

@@ -9,7 +9,7 @@ from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.domain import FeatureSpace
-from sortd.extract import extractable
+from sortd.extract import extractable, parts
 from sortd.messages import (
     Asked,
     BatchLost,
@@ -41,6 +41,9 @@ from sortd.store.memory import Memory
 
 DEVICE = "device"
 """What an extraction child says of where its networks run, and the note that is kept of it."""
+
+_SPACE = "space"
+_SPACE_SINCE = "space_since"
 
 
 class Sorter:
@@ -114,6 +117,9 @@ class Sorter:
         changes = old is not None and old != space
         asked = old if changes and old is not None and self._extractable(old) else None
         with self.memory.transaction():
+            if self.memory.database.note(_SPACE) != space.key:
+                self.memory.database.write_note(_SPACE, space.key)
+                self.memory.database.write_note(_SPACE_SINCE, str(self._wall()))
             self.memory.backlog.want(space, serving=asked)
         if changes:
             self.learner.ask("the encoder changed")
@@ -204,8 +210,15 @@ class Sorter:
 
     def _rescan(self) -> None:
         self.looker.rescan()
+        before = self._wall() - self._config.state.keep_days * 86_400
         with self.memory.transaction():
-            self.memory.index.purge(before=self._wall() - self._config.state.keep_days * 86_400)
+            self.memory.index.purge(before=before)
+            if float(self.memory.database.note(_SPACE_SINCE) or 0) < before:
+                # The vectors of an encoder or a setting that was given up so long ago are wanted by nobody.
+                classifier = self.judge.classifier
+                self.memory.features.purge(
+                    parts([self.memory.space, *([] if classifier is None else [classifier.space])])
+                )
             self._queue.take_back()
         self.decider.add_those_time_may_help()
         self.learner.see_rules()

@@ -61,6 +61,16 @@ class Features:
         )
         return row is not None
 
+    def transcripts(self, space: FeatureSpace) -> int:
+        """How many videos' words are written down."""
+        versions = [part.version for part in space.parts if part.extractor == "speech"]
+        marks = ", ".join("?" * len(versions))
+        row = self._db.one(
+            f"SELECT count(*) FROM features WHERE extractor = 'speech' AND version IN ({marks}) AND text != ''",
+            *versions,
+        )
+        return 0 if row is None else int(row[0])
+
     def purge(self, keep: Sequence[Part]) -> None:
         """Forget every feature of any other part: a setting or an encoder that was given up long ago."""
         parts = [f"(extractor = {_text(part.extractor)} AND version = {_text(part.version)})" for part in keep]

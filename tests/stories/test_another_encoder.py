@@ -47,3 +47,16 @@ def test_after_a_restart_in_the_middle_the_old_one_still_decides_until_the_new_o
     home.settle()
     assert home.sorter.judge.classifier.space == OTHER
     assert home.events("retrain_due")[-1]["why"] == "the encoder changed"
+
+
+def test_vectors_of_an_encoder_given_up_long_ago_are_forgotten(household):
+    home = household(taught(2))
+    old = home.memory.space
+    home.sorter.want(OTHER)
+    home.settle()
+    (clip, *_) = home.memory.index.fingerprints(home="cats")
+    home.clock.now += 91 * 86_400
+    assert home.memory.features.of(clip, old)
+    home.settle()
+    assert not home.memory.features.of(clip, old)
+    assert home.memory.features.of(clip, OTHER)
