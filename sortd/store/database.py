@@ -57,7 +57,6 @@ MIGRATIONS = [
         extractor TEXT NOT NULL,
         version TEXT NOT NULL,
         vector BLOB,                          -- little-endian float32; NULL: known to hold nothing
-        frames BLOB,                          -- float16 [n, dim], row after row: each frame's own vector
         text TEXT,
         details TEXT NOT NULL,
         PRIMARY KEY (fingerprint, extractor, version)
@@ -108,6 +107,10 @@ MIGRATIONS = [
         line TEXT NOT NULL                    -- decided here, not yet in the decision log
     );
     CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
+    # 2: each frame's own vector, float16 [n, dim], row after row.
+    """
+    ALTER TABLE features ADD COLUMN frames BLOB;
     """,
 ]
 """Each runs once, in one transaction with the count of itself in `PRAGMA user_version`."""

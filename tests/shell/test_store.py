@@ -82,9 +82,9 @@ def test_a_deleted_video_is_known_for_a_while_and_its_vetoes_for_ever(memory):
         memory.index.begin_scan()
         memory.index.forget_lost(now=100.0)
     memory.index.purge(before=100.0)
-    assert len(memory.features.of(CLIP)) == 2
+    assert len(memory.features.of(CLIP, SPACE)) == 2
     memory.index.purge(before=101.0)
-    assert memory.features.of(CLIP) == {}
+    assert memory.features.of(CLIP, SPACE) == {}
     assert memory.index.record(CLIP).vetoes == {"cats"}
 
 
@@ -97,7 +97,7 @@ def job(memory):
 def test_features_come_back_as_they_were(memory):
     memory.index.see(sighting(), now=1.0)
     memory.backlog.finish(job(memory), features())
-    found = memory.features.of(CLIP)
+    found = memory.features.of(CLIP, SPACE)
     assert found["visual"].vector.tolist() == [1, 2, 3]
     assert found["speech"].vector is None
     assert memory.backlog.next_jobs(1, labelled_first=True) == ()
@@ -107,9 +107,9 @@ def test_another_version_of_an_extractor_makes_the_video_a_job_again(memory, tmp
     memory.index.see(sighting(), now=1.0)
     memory.backlog.finish(job(memory), features())
     other = Memory.open(tmp_path, FeatureSpace((Part("visual", "2", 3), Part("speech", "1", 2))))
-    other.backlog.prepare()
+    other.backlog.want(other.space, serving=None)
     (found,) = other.backlog.next_jobs(1, labelled_first=True)
-    assert found.extractors == ("visual",)
+    assert [part.extractor for part in found.parts] == ["visual"]
     other.database.close()
 
 
@@ -180,6 +180,27 @@ def test_decisions_are_appended_once_each_and_only_when_committed(memory, tmp_pa
     log.flush()
     (line,) = (tmp_path / "decisions.jsonl").read_text().splitlines()
     assert json.loads(line) == {"n": 1, "at": 1.0, "did": "labelled", "category": "w\udce9ddings"}
+
+
+def test_an_index_of_an_older_sortd_is_brought_up_to_date_with_all_it_knows(tmp_path):
+    old = sqlite3.connect(tmp_path / "index.db")
+    old.executescript(MIGRATIONS[0])
+    old.execute("PRAGMA user_version = 1")
+    old.execute("INSERT INTO videos (fingerprint, first_seen) VALUES ('clip', 1.0)")
+    old.execute("INSERT INTO features (fingerprint, extractor, version, details) VALUES ('clip', 'speech', '1', '{}')")
+    old.commit()
+    old.close()
+    memory = Memory.open(tmp_path, SPACE)
+    assert memory.features.of(CLIP, SPACE)["speech"].frames is None
+    memory.database.close()
+
+
+def test_each_frames_own_vector_is_kept(memory):
+    memory.index.see(sighting(), now=1.0)
+    frames = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    visual = Feature("visual", "1", frames.mean(0), frames=frames)
+    memory.backlog.finish(job(memory), [visual, features()[1]])
+    assert memory.features.of(CLIP, SPACE)["visual"].frames.tolist() == frames.tolist()
 
 
 def test_an_index_of_a_newer_sortd_is_left_untouched(memory, tmp_path):
