@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sortd.domain import Category, Fingerprint, Placer
 from sortd.errors import MoveRefused, SortdError
 from sortd.judgement.reconcile import Confirmed, apply
+from sortd.service.deciding import Decider
+from sortd.service.filing import Filer
 from sortd.service.telling import Tell
+from sortd.store.decisions import DecisionLog
 from sortd.store.journal import Entry
-
-if TYPE_CHECKING:
-    from sortd.service.sorter import Sorter
+from sortd.store.memory import Memory
 
 
 class Refused(SortdError):
@@ -24,12 +25,30 @@ class Refused(SortdError):
 class Answers:
     """Answers requests: plain JSON values in, plain JSON values out."""
 
-    def __init__(self, sorter: Sorter, *, tell: Tell, wall: Callable[[], float]) -> None:
-        self._sorter = sorter
+    def __init__(
+        self,
+        memory: Memory,
+        filer: Filer,
+        decider: Decider,
+        *,
+        decisions: DecisionLog,
+        tell: Tell,
+        wall: Callable[[], float],
+        away: Callable[[], str | None],
+        status: Callable[[], Mapping[str, Any]],
+        labels_changed: Callable[[int], None],
+    ) -> None:
+        self._memory = memory
+        self._filer = filer
+        self._decider = decider
+        self._decisions = decisions
         self._tell = tell
         self._wall = wall
+        self._away = away
+        self._status = status
+        self._labels_changed = labels_changed
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
-            "status": self._status,
+            "status": lambda _: self._status(),
             "undo": self._undo,
             "confirm": self._confirm,
             "forget": self._forget,
@@ -43,16 +62,13 @@ class Answers:
         answer = self._known.get(str(request.get("do")))
         if answer is None:
             return {"error": f"unknown request {request.get('do')!r}"}
-        away = self._sorter.away
+        away = self._away()
         if away is not None and request["do"] != "status":
             return {"error": away}
         try:
             return answer(request)
         except SortdError as error:
             return {"error": str(error)}
-
-    def _status(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self._sorter.status()
 
     def _undo(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         entries = self._entries(request)
@@ -62,19 +78,19 @@ class Answers:
         for entry in entries:
             path = entry.steps[0].target
             try:
-                back = self._sorter.filer.put_back(entry)
+                back = self._filer.put_back(entry)
             except MoveRefused as no:
                 refused.append({"path": str(path), "why": str(no)})
                 continue
             done.append({"id": entry.number, "from": str(path), "to": str(back)})
-            if self._sorter.memory.index.record(entry.fingerprint).home is None:
-                self._sorter.decider.add([entry.fingerprint])
-        self._sorter.labels_changed(len(done))
+            if self._memory.index.record(entry.fingerprint).home is None:
+                self._decider.add([entry.fingerprint])
+        self._labels_changed(len(done))
         return {"done": done, "refused": refused}
 
     def _entries(self, request: Mapping[str, Any]) -> list[Entry]:
         """The moves meant, the latest first."""
-        entries = [entry for entry in self._sorter.memory.journal.recent() if entry.state == "done"]
+        entries = [entry for entry in self._memory.journal.recent() if entry.state == "done"]
         if "path" in request:
             clip = self._video_at(request["path"])
             return [entry for entry in entries if entry.fingerprint == clip][:1]
@@ -85,32 +101,32 @@ class Answers:
         if "count" not in request:
             return entries
         # "The last one" is the last that can be taken back: a video may be gone altogether.
-        index = self._sorter.memory.index
+        index = self._memory.index
         return [entry for entry in entries if index.sightings(entry.fingerprint)][: request["count"]]
 
     def _confirm(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        index = self._sorter.memory.index
+        index = self._memory.index
         confirmed = []
-        with self._sorter.memory.transaction():
+        with self._memory.transaction():
             for clip in self._meant(request, Placer.SORTD):
                 record = index.record(clip)
                 if record.placed_by is not Placer.SORTD or record.home is None:
                     raise Refused(f"{request['path']} was not placed by sortd")
                 index.keep(apply(record, Confirmed(record.home)))
-                self._sorter.memory.categories.judged(record.home, confirmed=1, now=self._wall())
-                self._sorter.decisions.note("confirmed", at=self._wall(), video=clip, category=record.home)
+                self._memory.categories.judged(record.home, confirmed=1, now=self._wall())
+                self._decisions.note("confirmed", at=self._wall(), video=clip, category=record.home)
                 for sighting in index.sightings(clip):
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
-        self._sorter.labels_changed(len(confirmed))
-        self._sorter.decider.add_all()
+        self._labels_changed(len(confirmed))
+        self._decider.add_all()
         return {"confirmed": confirmed}
 
     def _forget(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        index = self._sorter.memory.index
+        index = self._memory.index
         category = None if "path" in request else self._category(request)
         forgotten: list[Fingerprint] = []
-        with self._sorter.memory.transaction():
+        with self._memory.transaction():
             if request["what"] == "labels":
                 for clip in self._meant(request, Placer.OWNER):
                     record = index.record(clip)
@@ -127,35 +143,33 @@ class Answers:
                     index.keep(replace(record, vetoes=record.vetoes - dropped))
                     forgotten.append(clip)
             for clip in forgotten:
-                self._sorter.decisions.note(
-                    "forgotten", at=self._wall(), video=clip, what=request["what"], category=category
-                )
+                self._decisions.note("forgotten", at=self._wall(), video=clip, what=request["what"], category=category)
         if request["what"] == "labels":
-            self._sorter.labels_changed(len(forgotten))
-        self._sorter.decider.add(forgotten)
+            self._labels_changed(len(forgotten))
+        self._decider.add(forgotten)
         return {"forgotten": len(forgotten)}
 
     def _meant(self, request: Mapping[str, Any], placer: Placer | None) -> list[Fingerprint]:
         if "path" in request:
             return [self._video_at(request["path"])]
-        return self._sorter.memory.index.fingerprints(home=self._category(request), placed_by=placer)
+        return self._memory.index.fingerprints(home=self._category(request), placed_by=placer)
 
     def _category(self, request: Mapping[str, Any]) -> Category:
         category = Category(request["category"])
-        if category not in {known.name for known in self._sorter.memory.categories.all()}:
+        if category not in {known.name for known in self._memory.categories.all()}:
             raise Refused(f"there is no video and no category {category}")
         return category
 
     def _video_at(self, path: str) -> Fingerprint:
-        sighting = self._sorter.memory.index.known(PurePath(path))
+        sighting = self._memory.index.known(PurePath(path))
         if sighting is None:
             raise Refused(f"{path} is no video that sortd knows")
         return sighting.fingerprint
 
     def _pause(self, *, paused: bool) -> Mapping[str, Any]:
-        self._sorter.decider.pause(paused=paused)
+        self._decider.pause(paused=paused)
         return {"paused": paused}
 
     def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        with self._sorter.memory.transaction():
-            return {"retried": self._sorter.memory.backlog.retry()}
+        with self._memory.transaction():
+            return {"retried": self._memory.backlog.retry()}

@@ -91,7 +91,17 @@ class Sorter:
             memory, library, state=guard.state, judge=self.judge, config=config, tell=self._tell, wall=wall
         )
         self._queue = Queue(memory, self.looker, self.decider, tell=self._tell, wall=wall)
-        self.answers = Answers(self, tell=self._tell, wall=wall)
+        self._answers = Answers(
+            memory,
+            self.filer,
+            self.decider,
+            decisions=self.decisions,
+            tell=self._tell,
+            wall=wall,
+            away=lambda: self.away,
+            status=self.status,
+            labels_changed=self._labels_changed,
+        )
         self.away: str | None = None
         """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
         self.watcher: Mapping[str, str] = {"mode": "polling", "why": "one pass only"}
@@ -145,7 +155,7 @@ class Sorter:
 
     def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Carry out one command while no loop runs."""
-        answer = self.answers.to(request)
+        answer = self._answers.to(request)
         self.learner.changed(self.looker.label_changes, now=0.0)
         self._flush_decisions()
         return answer
@@ -153,7 +163,7 @@ class Sorter:
     def _answer(self, request: Mapping[str, Any], reply: Callable[[Mapping[str, Any]], None]) -> None:
         answer: Mapping[str, Any] = {"error": "the service could not do it; its log says why"}
         try:
-            answer = self.answers.to(request)
+            answer = self._answers.to(request)
         finally:
             reply(answer)
 
@@ -273,7 +283,7 @@ class Sorter:
         rate, ends_at = self._queue.pace.rate(now), self._queue.pace.ends_at(self.memory.index.tally().pending, now)
         return {"state": state, "why": self.away or "", "watcher": self.watcher, "rate": rate, "ends_at": ends_at}
 
-    def labels_changed(self, count: int) -> None:
+    def _labels_changed(self, count: int) -> None:
         """So many labels came, changed or went by a command."""
         self.looker.label_changes += count
 
