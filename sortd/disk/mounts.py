@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_TABLE = Path("/proc/self/mountinfo")
+TABLE = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _REMOTE = re.compile(
     r"nfs4?|cifs|smb\w*|9p|ceph|afs|ncpfs|vboxsf|prl_fs|fuse\.(sshfs|rclone|davfs\d?|glusterfs|vmhgfs.*)"
@@ -28,15 +28,17 @@ class Mount:
         return _REMOTE.fullmatch(self.kind) is not None
 
 
-def mounts_of(folder: Path) -> tuple[Mount, ...]:
-    """The mount that holds the folder, then those below it; none where the system does not tell (macOS)."""
+def mounts_of(folder: Path, *, table: Path = TABLE) -> tuple[Mount, ...]:
+    """The mount that holds the folder, then those below it; none where the system does not tell (macOS, a chroot)."""
     try:
-        table = _TABLE.read_bytes()
+        lines = table.read_bytes().splitlines()
     except OSError:
         return ()
     real = os.path.realpath(folder)
-    mounts = [_mount(line.split(b" ")) for line in table.splitlines()]
+    mounts = [_mount(line.split(b" ")) for line in lines]
     holding = [mount for mount in mounts if f"{real}/".startswith(f"{mount.point.rstrip('/')}/")]
+    if not holding:
+        return ()
     deepest = max(len(mount.point) for mount in holding)
     holder = [mount for mount in holding if len(mount.point) == deepest][-1]  # the last mounted there covers the others
     return (holder, *(mount for mount in mounts if mount.point.startswith(f"{real}/")))

@@ -388,3 +388,9 @@ def test_waiting_costs_nothing(root: Path) -> None:
         before = time.process_time()
         time.sleep(1.0)
         assert time.process_time() - before < 0.05
+
+
+def test_in_a_chroot_whose_own_mount_is_not_told_of_no_mount_is_known(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text("31 23 0:28 / /proc rw - proc proc rw\n")
+    assert mounts_of(tmp_path, table=table) == ()
