@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 SENTENCE = "today we are making pasta"
 FILES = ("clip.pt", "whisper.pt")
 WIDTH = TINY_CLIP[0]
-TAUGHT = 10
+TAUGHT = 6
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def weights(tmp_path_factory):
 def clips(tmp_path_factory):
     """Short clips, named FAMILY-NUMBER.mp4."""
     folder = tmp_path_factory.mktemp("clips")
-    for family, number in product(FAMILIES, range(TAUGHT + 2)):
+    for family, number in product(FAMILIES, range(TAUGHT + 1)):
         make_clip(folder / f"{family}-{number}.mp4", family, number, seconds=0.5)
     return folder
 
@@ -106,19 +106,19 @@ def test_weights_that_come_while_it_runs_take_over_without_a_gap(home, weights, 
     home.start()
     assert home.ask("status")["encoder"] == "builtin"
     home.await_told("trained", adopted=True)
-    shutil.copy(clips / "sea-10.mp4", home.root)
-    home.await_told("moved", path="sea-10.mp4")
+    shutil.copy(clips / "sea-6.mp4", home.root)
+    home.await_told("moved", path="sea-6.mp4")
 
     for name in FILES:
         put(weights / name, home.folder)
     home.await_told("encoder_changed", encoder="clip")
-    shutil.copy(clips / "city-10.mp4", home.root)
-    home.await_told("moved", path="city-10.mp4", category="city")
+    shutil.copy(clips / "city-6.mp4", home.root)
+    home.await_told("moved", path="city-6.mp4", category="city")
     home.await_told("trained", 2)
     home.until(lambda: home.ask("status")["videos"]["pending"] == 0)
 
     status = home.ask("status")
-    told = home.ask("explain", "city/city-10.mp4")
+    told = home.ask("explain", "city/city-6.mp4")
     assert home.stop() == 0
     assert (status["encoder"], status["transcripts"]) == ("clip", len(taught) + 2)
     assert told["features"] == {
@@ -129,7 +129,7 @@ def test_weights_that_come_while_it_runs_take_over_without_a_gap(home, weights, 
     events = [(line["event"], line.get("path")) for line in home.lines]
     changed = events.index(("encoder_changed", None))
     assert {path for event, path in events[changed:] if event == "extracted"} >= set(taught)
-    assert ("trained", None) not in events[changed : events.index(("moved", "city-10.mp4"))]
+    assert ("trained", None) not in events[changed : events.index(("moved", "city-6.mp4"))]
     assert home.told("retrain_due")[-1]["why"] == "the encoder changed"
     assert home.told("set_aside") == []
 
@@ -162,21 +162,21 @@ def test_what_they_said_and_saw_is_told_and_exported(home, weights, clips):
 def test_a_worker_killed_at_any_moment_costs_at_most_one_try_of_one_video(home, weights, clips):
     for name in FILES:
         put(weights / name, home.folder)
-    names = [f"{family}-{number}.mp4" for family, number in product(FAMILIES, range(4))]
+    names = [f"{family}-{number}.mp4" for family, number in product(FAMILIES, range(3))]
     for name in names:
         shutil.copy(clips / name, home.root)
     home.start()
-    dice = Random(20)
-    for while_it_loads in (False, True, False, True):
+    dice = Random(20)  # noqa: S311 - no secret hangs on it
+    for while_it_loads in (False, True, False):
         victim = home.until(lambda: worker(home))
         if not while_it_loads:
             home.await_told("extracted", len(home.told("extracted")) + 1)
         time.sleep(dice.uniform(0, 0.3))
-        lost, children = attempts_lost(home), home.children()
+        lost, left_behind = attempts_lost(home), home.children()
         os.kill(victim, signal.SIGKILL)
-        home.until(lambda: worker(home) not in (None, victim))
+        home.until(lambda gone=victim: worker(home) not in {None, gone})
         assert attempts_lost(home) - lost <= 1
-        assert [child for child in children if not ended(child)] == []
+        home.until(lambda children=left_behind: all(map(ended, children)))
     home.await_told("extracted", len(names))
     home.until(lambda: home.ask("status")["state"] == "idle")
     status = home.ask("status")
