@@ -13,7 +13,8 @@ from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.marker import RootAway
 from sortd.disk.watch import Watcher, watch
-from sortd.errors import LibraryUnavailable
+from sortd.domain import FeatureSpace
+from sortd.errors import LibraryUnavailable, SortdError
 from sortd.extract import encoder
 from sortd.log import get
 from sortd.messages import (
@@ -60,6 +61,7 @@ class Daemon:
         self._progress = progress
         self._told_progress_at = 0.0
         self._problem: str | None = None
+        self._encoder_problem: str | None = None
         self._news = True
         self._tell_manager_at = 0.0
         # The manager wants to hear of the loop twice as often as it would give up on it.
@@ -167,10 +169,7 @@ class Daemon:
                 self._stop(sorter, "one pass was made")
                 return
             now = time.monotonic()
-            wakes_at = sorter.wakes_at(now)
-            messages = self._wait(
-                min(rescan_at, check_at, now + self._check_seconds if wakes_at is None else wakes_at) - now
-            )
+            messages = self._wait(min(rescan_at, check_at, sorter.wakes_at(now) or check_at) - now)
             now = time.monotonic()
             if now >= rescan_at:
                 rescan_at = now + self._config.watch.rescan_seconds
@@ -235,7 +234,7 @@ class Daemon:
         back = why is None and sorter.away is not None
         self._news = self._news or why != sorter.away
         sorter.away = why
-        space = feature_space(self._config)
+        space = self._space_wanted(sorter)
         if why is None and space != sorter.memory.space:
             self._log.info("encoder_changed", encoder=encoder(extract_settings(self._config)))
             sorter.want(space)
@@ -245,6 +244,18 @@ class Daemon:
             back = True
         if back:
             self._inbox.put(RescanDue("the watcher began anew"))
+
+    def _space_wanted(self, sorter: Sorter) -> FeatureSpace:
+        """The space that the files there now make; while they make none, the present one."""
+        try:
+            space = feature_space(self._config)
+        except SortdError as problem:
+            if str(problem) != self._encoder_problem:
+                self._encoder_problem = str(problem)
+                self._log.error("encoder_unusable", why=str(problem))
+            return sorter.memory.space
+        self._encoder_problem = None
+        return space
 
     def _tell_manager(self, sorter: Sorter) -> None:
         """What is going on, where that may have changed: counting looks at every video."""

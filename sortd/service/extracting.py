@@ -7,7 +7,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
 from sortd.errors import DeviceLost, ExtractionError, SortdError
-from sortd.extract import load, needs_networks
+from sortd.extract import extractable, load, needs_networks
 from sortd.extract.decoder import Decoder
 from sortd.messages import Extracted, ExtractionFailed, Said, Stalled
 from sortd.protocols import Extractor
@@ -30,6 +30,8 @@ DECODERS = 2
 
 PATIENCE_SECONDS = 5.0
 """How often a sign of life is given while a decoder works."""
+
+CHANGED = "its encoder changed meanwhile"
 
 
 class _FileChanged(Exception):
@@ -50,6 +52,8 @@ class _Studio:
         self._benches: dict[tuple[Part, ...], _Bench] = {}
         self._pool = ThreadPoolExecutor(DECODERS)
         self._told_device: str | None = None
+        self._loaded_from: tuple[str, ...] = ()
+        self._decoders = ExitStack()
 
     @cached_property
     def _networks(self) -> Networks:
@@ -59,21 +63,20 @@ class _Studio:
         return networks
 
     def extract(self, jobs: tuple[Job, ...]) -> Iterator[object]:
-        waiting = {
-            self._pool.submit(_samples, self._benches_for(job.parts), self._settings.root, job): job for job in jobs
-        }
+        waiting: dict[Future[tuple[dict[_Bench, Sample], float]], Job] = {}
+        for job in jobs:
+            try:
+                waiting[self._pool.submit(_samples, self._benches_for(job.parts), self._settings.root, job)] = job
+            except KeyError:
+                yield ExtractionFailed(job, None, CHANGED)
+            except SortdError as problem:
+                yield Stalled((job,), str(problem))
         while waiting:
             done, _ = wait(waiting, timeout=PATIENCE_SECONDS, return_when=FIRST_COMPLETED)
             if not done:
                 yield Alive()
             for future in done:
-                job = waiting.pop(future)
-                try:
-                    yield from self._answer(job, future)
-                except DeviceLost:
-                    raise
-                except SortdError as problem:
-                    yield Stalled((job,), str(problem))
+                yield from self._answer(waiting.pop(future), future)
 
     def _answer(self, job: Job, future: Future[tuple[dict[_Bench, Sample], float]]) -> Iterator[object]:
         try:
@@ -87,26 +90,64 @@ class _Studio:
         began = time.monotonic()
         length = max(sample.seconds for sample in samples.values())
         yield Alive(self._settings.timeout_seconds + length / 2)
-        features = tuple(feature for bench, sample in samples.items() for feature in bench.extract(sample))
+        features, problem = self._features(samples)
+        yield from self._said
+        self._said.clear()
+        if not all(extractable(part, self._settings.extract) for part in job.parts):
+            # The checkpoint was replaced meanwhile: whose vectors these are cannot be told.
+            yield ExtractionFailed(job, None, CHANGED)
+        elif features:
+            yield Extracted(job, tuple(features), decoding_seconds + time.monotonic() - began)
+        else:
+            yield Stalled((job,), problem or "there was nothing to extract")
+
+    def _features(self, samples: dict[_Bench, Sample]) -> tuple[list[Feature], str | None]:
+        """What each family makes of its sample; one whose networks cannot work does not keep back what another made."""
+        features: list[Feature] = []
+        problem = None
+        for bench, sample in samples.items():
+            try:
+                features += bench.extract(sample)
+            except DeviceLost:
+                raise
+            except SortdError as error:
+                problem = str(error)
         if "_networks" in self.__dict__ and self._networks.device != self._told_device:
             self._told_device = self._networks.device
             self._say("device", device=self._told_device)
-        yield from self._said
-        self._said.clear()
-        yield Extracted(job, features, decoding_seconds + time.monotonic() - began)
+        return features, problem
 
     def _benches_for(self, parts: tuple[Part, ...]) -> list[_Bench]:
-        """One for each family: the built-in encoder looks at small pictures and the networks at whole ones."""
+        """One for each family: the built-in encoder looks at small pictures and the networks at whole ones.
+
+        KeyError: these parts are of checkpoints that are there no more.
+        """
+        networks = self._networks_now() if any(needs_networks(part) for part in parts) else None
         families: dict[str, tuple[Part, ...]] = {}
         for part in parts:
             name = part.version.split("-")[0]
             families[name] = (*families.get(name, ()), part)
         for family in families.values():
             if family not in self._benches:
-                networks = self._networks if any(needs_networks(part) for part in family) else None
                 extractors = [load(part, self._settings.extract, networks) for part in family]
-                self._benches[family] = _Bench(extractors, self._settings.timeout_seconds)
+                needs = combined([extractor.needs for extractor in extractors])
+                decoder = self._decoders.enter_context(Decoder(needs, timeout_seconds=self._settings.timeout_seconds))
+                self._benches[family] = _Bench(extractors, decoder)
         return [self._benches[family] for family in families.values()]
+
+    def _networks_now(self) -> Networks:
+        """The networks of the files that are there now; those of files that were replaced are let go."""
+        digests = tuple(weights.digest() for weights in self._settings.extract.weights)
+        if digests != self._loaded_from:
+            self.__dict__.pop("_networks", None)
+            self.close()
+            self._loaded_from = digests
+        return self._networks
+
+    def close(self) -> None:
+        """End every decoder."""
+        self._decoders.close()
+        self._benches.clear()
 
     def _say(self, event: str, **facts: object) -> None:
         self._said.append(Said(event, facts))
@@ -115,10 +156,9 @@ class _Studio:
 class _Bench:
     """Extractors of one family, and the decoder that gives them what they all need by opening a file once."""
 
-    def __init__(self, extractors: Sequence[Extractor], timeout_seconds: float) -> None:
+    def __init__(self, extractors: Sequence[Extractor], decoder: Decoder) -> None:
         self._extractors = extractors
-        needs = combined([extractor.needs for extractor in extractors])
-        self.decoder = Decoder(needs, timeout_seconds=timeout_seconds)
+        self.decoder = decoder
 
     def extract(self, sample: Sample) -> list[Feature]:
         return [extractor.extract([sample])[0] for extractor in self._extractors]

@@ -88,6 +88,11 @@ class Queue:
             self._stalled = why
             self._tell("extraction_stalled", why=why)
 
+    def go_on(self) -> None:
+        """Something changed that may have mended the encoder."""
+        self._not_before = 0.0
+        self._stalled = None
+
     def take_back(self) -> None:
         """A result that could not be noted (a full disk) must not leave its video begun for ever."""
         if not self._in_flight:

@@ -122,6 +122,8 @@ class Sorter:
         The old space's parts are asked for too while they can still be extracted, so that what is dropped meanwhile
         is not left waiting.
         """
+        if space != self.memory.space:
+            self._queue.go_on()
         self.memory.space = space
         old = None if self.judge.classifier is None else self.judge.classifier.space
         changes = old is not None and old != space

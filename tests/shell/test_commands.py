@@ -181,7 +181,8 @@ def test_watching_only_it_moves_nothing(own: Home) -> None:
 def test_status_tells_all_that_scripts_look_for(home: Home) -> None:
     told = home.tells("status")
     assert keys(told) == (
-        "root state why watcher videos backlog categories classifier set_aside open_moves transcripts encoder device versions"
+        "root state why watcher videos backlog categories classifier set_aside open_moves transcripts"
+        " encoder device versions"
     )
     assert (told["root"], told["state"], told["why"]) == (str(home.root), "stopped", "no service runs")
     assert told["watcher"] == {"mode": "events", "why": "no service runs"}

@@ -208,3 +208,14 @@ def test_a_torn_checkpoint_is_told_once_and_blamed_on_no_video(home, weights, cl
     home.await_told("extracted", 2)
     assert home.stop() == 0
     assert home.told("set_aside") == []
+
+
+def test_a_torn_clip_leaves_the_built_in_encoder_in_service(home, weights, clips):
+    put(weights / "whisper.pt", home.folder)
+    home.start()
+    put(weights / "clip.pt", home.folder, share=0.5)
+    shutil.copy(clips / "sea-0.mp4", home.root)
+    home.await_told("extracted", 1)
+    assert home.ask("status")["encoder"] == "builtin"
+    assert home.stop() == 0
+    assert home.told("set_aside") == []

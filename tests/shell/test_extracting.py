@@ -1,0 +1,72 @@
+"""What the extraction child does, in this process: a real decoder, real networks made small."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import numpy as np
+import pytest
+
+from sortd.commands.demo_clips import make_clip
+from sortd.domain import Fingerprint, Identity, Job
+from sortd.extract import Settings, space
+from sortd.messages import Extracted, ExtractionFailed, Stalled
+from sortd.service.children import ExtractionSettings
+from sortd.service.extracting import extraction
+from tests.checkpoints import random_clip, save_archive, save_whisper, talking_whisper
+
+
+@pytest.fixture
+def settings(tmp_path):
+    save_archive(tmp_path / "clip.pt", random_clip(seed=1))
+    save_whisper(tmp_path / "whisper.pt", talking_whisper("good morning"))
+    make_clip(tmp_path / "a.mp4", "sea", 0, seconds=0.5)
+    wanted = Settings(clip_model=str(tmp_path / "clip.pt"), whisper_model=str(tmp_path / "whisper.pt"))
+    return ExtractionSettings(tmp_path, wanted, timeout_seconds=60)
+
+
+@pytest.fixture
+def begin(settings):
+    """Children in this process; their decoders end with the test."""
+    begun = []
+
+    def one():
+        begun.append(extraction(settings))
+        return begun[-1]
+
+    yield one
+    for child in begun:
+        child.__self__.close()
+
+
+def job(settings, parts):
+    status = (settings.root / "a.mp4").stat()
+    identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Job(Fingerprint("a"), PurePath("a.mp4"), identity, parts)
+
+
+def answer(child, asked):
+    (found,) = [told for told in child((asked,)) if isinstance(told, Extracted | ExtractionFailed | Stalled)]
+    return found
+
+
+def test_vectors_of_a_replaced_checkpoint_are_those_of_the_new_one(settings, begin):
+    child = begin()
+    before = space(settings.extract)
+    first = answer(child, job(settings, before.parts))
+    save_archive(settings.root / "new.pt", random_clip(seed=2))
+    (settings.root / "new.pt").replace(settings.root / "clip.pt")
+    after = space(settings.extract)
+    assert before != after
+    second = answer(child, job(settings, after.parts))
+    fresh = answer(begin(), job(settings, after.parts))
+    vectors = [found.features[0].vector for found in (first, second, fresh)]
+    assert np.allclose(vectors[1], vectors[2], atol=1e-6)
+    assert not np.allclose(vectors[0], vectors[1], atol=1e-3)
+
+
+def test_a_part_of_a_checkpoint_that_is_gone_is_nobodys_fault(settings, begin):
+    parts = space(settings.extract).parts
+    (settings.root / "clip.pt").unlink()
+    told = answer(begin(), job(settings, parts))
+    assert isinstance(told, Stalled)
