@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal, cast
 
 from sortd.domain import FeatureSpace, Part
+from sortd.errors import SortdError
 from sortd.extract.weights import Weights, clip_weights, whisper_weights
 from sortd.protocols import Extractor
 
@@ -52,8 +53,16 @@ class Settings:
 def encoder(settings: Settings) -> Literal["clip", "builtin"]:
     """Which encoder serves now: the pretrained networks where all their files are there, else the built-in one."""
     if settings.encoder == "auto":
-        return "clip" if all(weights.present() for weights in settings.weights) else "builtin"
+        return "clip" if all(weights.present() for weights in settings.weights) and _tells(settings) else "builtin"
     return settings.encoder
+
+
+def _tells(settings: Settings) -> bool:
+    """Whether what the vectors depend on can be told of the files: of a torn CLIP it cannot."""
+    try:
+        return settings.weights[0].dim() > 0 and all(weights.digest() for weights in settings.weights)
+    except SortdError:
+        return False
 
 
 def space(settings: Settings) -> FeatureSpace:

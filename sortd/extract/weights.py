@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -66,18 +66,14 @@ class Weights:
         return cache / self.kind / self.file
 
     def present(self) -> bool:
-        """Whether a file stands there that may be read and has the published size; the owner's own: is a checkpoint."""
+        """Whether a file stands there that may be read and has the published size (its own: any at all)."""
         path = self.path()
         try:
             status = path.stat()
         except (OSError, ValueError):  # ValueError: a NUL in the name
             return False
         whole = status.st_size == self.bytes if self.bytes is not None else status.st_size > 0
-        if not (stat.S_ISREG(status.st_mode) and whole and os.access(path, os.R_OK)):
-            return False
-        with suppress(SortdError):  # a torn one does not tell how long its vectors are
-            return self.kind != "clip" or self.dim() > 0
-        return False
+        return stat.S_ISREG(status.st_mode) and whole and os.access(path, os.R_OK)
 
     def digest(self) -> str:
         """Tell its content in 12 hexadecimal digits: equal for equal files. SortdError: the owner's own is not there.
