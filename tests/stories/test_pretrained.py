@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sqlite3
-import time
 from contextlib import closing
 from itertools import product
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
@@ -157,33 +153,6 @@ def test_what_they_said_and_saw_is_told_and_exported(home, weights, clips):
     assert torch.load(exported / "unlabeled_embeddings.pt")["features"].shape == (1, 2 * WIDTH)
     transcripts = json.loads((exported / "transcripts.json").read_text())
     assert transcripts == dict.fromkeys([*filed, "garden-0.mp4"], SENTENCE)
-
-
-def test_a_worker_killed_at_any_moment_costs_at_most_one_try_of_one_video(home, weights, clips):
-    for name in FILES:
-        put(weights / name, home.folder)
-    names = [f"{family}-{number}.mp4" for family, number in product(FAMILIES, range(3))]
-    for name in names:
-        shutil.copy(clips / name, home.root)
-    home.start()
-    dice = Random(20)  # noqa: S311 - no secret hangs on it
-    for while_it_loads in (False, True, False):
-        victim = home.until(lambda: worker(home))
-        if not while_it_loads:
-            home.await_told("extracted", len(home.told("extracted")) + 1)
-        time.sleep(dice.uniform(0, 0.3))
-        lost, left_behind = attempts_lost(home), home.children()
-        os.kill(victim, signal.SIGKILL)
-        home.until(lambda gone=victim: worker(home) not in {None, gone})
-        assert attempts_lost(home) - lost <= 1
-        home.until(lambda children=left_behind: all(map(ended, children)))
-    home.await_told("extracted", len(names))
-    home.until(lambda: home.ask("status")["state"] == "idle")
-    status = home.ask("status")
-    assert home.stop() == 0
-    assert (status["videos"]["pending"], status["set_aside"]) == (0, [])
-    assert sorted(line["path"] for line in home.told("extracted")) == sorted(names)
-    assert len(home.told("ready")) == 1
 
 
 # They are torn
