@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sortd.disk.plain import identity_of, open_plain
 from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
 from sortd.errors import DeviceLost, ExtractionError, SortdError
 from sortd.extract import extractable, load, needs_networks
@@ -193,22 +193,18 @@ def _decode(decoder: Decoder, root: Path, job: Job) -> Sample:
 
 @contextmanager
 def _opened(root: Path, job: Job) -> Iterator[int]:
-    """The job's file, if it still is that file; symlinks and what is not a plain file are never followed."""
+    """The job's file, if it still is that file."""
     try:
-        # O_NONBLOCK: a FIFO in its place must not hold us.
-        descriptor = os.open(root / job.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_plain(root / job.path)
     except FileNotFoundError as error:
         raise _FileChanged("it is gone") from error
     except OSError as error:
         raise ExtractionError(Fault.UNREADABLE, f"cannot be opened: {error.strerror}") from error
-    try:
-        if _identity(descriptor) != job.identity:
+    with file:
+        if _identity(file.fileno()) != job.identity:
             raise _FileChanged("it is another file now")
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        yield file.fileno()
 
 
-def _identity(descriptor: int) -> Identity | None:
-    facts = os.fstat(descriptor)
-    return Identity(facts.st_ino, facts.st_size, facts.st_mtime_ns) if stat.S_ISREG(facts.st_mode) else None
+def _identity(descriptor: int) -> Identity:
+    return identity_of(os.fstat(descriptor))
