@@ -4,7 +4,7 @@ PYTHON ?= python3
 ROOT ?=
 export ROOT
 
-.PHONY: .venv run demo test slow check
+.PHONY: .venv run demo test slow faults check
 
 run: .venv  ## The service on ROOT, or on the folder that the settings name: make run ROOT=~/Videos
 	@case "$$ROOT" in "~"|"~/"*) ROOT="$$HOME$${ROOT#?}" ;; esac; .venv/bin/sortd models fetch || echo 'going on without them: the built-in encoder serves'; exec .venv/bin/sortd run $${ROOT:+"$$ROOT"}
@@ -17,6 +17,9 @@ test: .venv
 
 slow: .venv  ## The proofs that take minutes: full-size networks against the plain pipeline
 	@.venv/bin/python -m pytest -m slow
+
+faults: .venv  ## Every row of the fault matrix, each by its id; as root on Linux with strace it leaves none out
+	@.venv/bin/python -m pytest -n 0 -m fault tests/faults
 
 check: .venv
 	@.venv/bin/ruff format --check .

@@ -1,0 +1,147 @@
+"""The fault matrix: what every test of it starts from, and the table that `make faults` ends with."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sortd.commands.demo_clips import FAMILIES, make_clip
+from tests.faults.kit import census
+from tests.stories.service import SORTD, Service
+
+TAUGHT = 6
+"""Clips of each family that the owner filed: with probation off, the next one is filed by itself."""
+
+SPARE = 4
+"""Further clips of each family, to drop."""
+
+
+class Library(Service):
+    """A library that may be put back to how it was, and whose files are counted."""
+
+    def once(self, *through: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """One pass; `through` are words that run what follows them."""
+        command = [*through, *SORTD, "run", "--once", "--config", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+
+    @contextmanager
+    def nothing_lost(self) -> Iterator[None]:
+        """The same contents stand below the root before and after, each as often; no part of a copy stays."""
+        before = census(self.root)
+        yield
+        assert census(self.root) == before
+
+    def places(self, name: str) -> list[str]:
+        """Where files of this name stand, relative to the root."""
+        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob(name))
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """Short clips, named FAMILY-NUMBER.mp4, TAUGHT + SPARE of each family."""
+    folder = tmp_path_factory.mktemp("clips")
+    for family, number in product(FAMILIES, range(TAUGHT + SPARE)):
+        make_clip(folder / f"{family}-{number}.mp4", family, number, seconds=0.5)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def learned(clips, tmp_path_factory) -> Path:
+    """A folder with a library and a state that learned each family; every spare clip's features are known already.
+
+    A test gets it back at the very path it was made at, for the state knows its root by its path.
+    """
+    folder = tmp_path_factory.mktemp("learned")
+    library = Library(folder / "home", move={"probation": []})
+    for family, number in product(FAMILIES, range(TAUGHT)):
+        (library.root / family).mkdir(exist_ok=True)
+        shutil.copy(clips / f"{family}-{number}.mp4", library.root / family)
+    for family, number in product(FAMILIES, range(TAUGHT, TAUGHT + SPARE)):
+        shutil.copy(clips / f"{family}-{number}.mp4", library.root)
+    library.configure("config.toml", move={"mode": "observe", "probation": []})
+    done = library.once()
+    assert done.returncode == 0, done.stderr
+    assert len(library.told("left", reason="observe_mode")) == len(FAMILIES) * SPARE, library.lines
+    for path in library.root.glob("*.mp4"):
+        path.unlink()
+    library.log.unlink()
+    (folder / "home").rename(folder / "as it was")
+    return folder
+
+
+@pytest.fixture
+def fresh(learned) -> Iterator[Callable[..., Library]]:
+    """Gives the library that learned, as it was, at every call anew; settings may differ."""
+    made: list[Library] = []
+
+    def give(**settings: Mapping[str, Any]) -> Library:
+        end()
+        subprocess.run(["cp", "-a", str(learned / "as it was"), str(learned / "home")], check=True)
+        settings["move"] = {"probation": [], **settings.get("move", {})}
+        made.append(Library(learned / "home", **settings))
+        return made[-1]
+
+    def end() -> None:
+        if made:
+            made.pop().end()
+        shutil.rmtree(learned / "home", ignore_errors=True)
+
+    yield give
+    end()
+
+
+@pytest.fixture
+def home(tmp_path) -> Iterator[Library]:
+    """An empty library, gone when the test is."""
+    library = Library(tmp_path, move={"probation": []})
+    yield library
+    library.end()
+
+
+# The table
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """All but a sample are for `make faults`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            mark = item.get_closest_marker("fault")
+            assert mark is not None, f"{item.nodeid} names no row of the fault matrix"
+            if not mark.kwargs.get("sample"):
+                item.add_marker("full")
+
+
+_OUTCOMES: dict[str, list[tuple[str, str]]] = defaultdict(list)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    mark = item.get_closest_marker("fault")
+    if mark is not None and (report.when == "call" or report.outcome != "passed"):
+        why = report.longrepr[2] if report.skipped else ""
+        for row in mark.args:
+            _OUTCOMES[row].append((report.outcome, why))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Each row of the matrix by its id, where the whole of it was asked for."""
+    if config.option.markexpr != "fault":
+        return
+    terminalreporter.section("faults")
+    for row in sorted(_OUTCOMES, key=lambda row: (row[0], int(row[1:]))):
+        seen = [outcome for outcome, _ in _OUTCOMES[row]]
+        word = "NOT SURVIVED" if "failed" in seen else "survived" if "passed" in seen else "could not run here"
+        why = "; ".join(sorted({why for _, why in _OUTCOMES[row] if why}))
+        terminalreporter.write_line(
+            f"{row:4} {word}: {len(seen)} {'test' if len(seen) == 1 else 'tests'} {why}".rstrip()
+        )

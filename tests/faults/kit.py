@@ -1,0 +1,189 @@
+"""Ways to provoke faults around a program: mounts, limits, system calls that fail or kill, races; and the census.
+
+Most of them need root on Linux; every mount and limit is undone at the end of its `with` block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+INOTIFY = Path("/proc/sys/fs/inotify")
+
+IS_ROOT = sys.platform == "linux" and os.geteuid() == 0
+as_root = pytest.mark.skipif(not IS_ROOT, reason="mounts and limits need root on Linux")
+under_strace = pytest.mark.skipif(not (IS_ROOT and shutil.which("strace")), reason="needs strace, as root on Linux")
+
+MOVE_CALLS = "rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync,copy_file_range,sendfile,pwrite64"
+DATABASE_CALLS = "pwrite64,fsync,fdatasync,ftruncate,unlink"
+
+WITHOUT_PRIVILEGES = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+"""Runs what follows as a user whom permissions bind, though the files are root's."""
+
+# Nothing is lost
+
+
+def census(*folders: Path) -> Counter[tuple[str, object]]:
+    """Each content below the folders with its number of names; sortd's own folder and its parts of copies count too.
+
+    Names do not matter: a file may be moved, never vanish, change or lose its last copy.
+    """
+    seen: Counter[tuple[str, object]] = Counter()
+    for folder in folders:
+        for above, folders_here, names in os.walk(folder):
+            if Path(above).name == ".sortd":
+                folders_here.clear()
+                continue
+            paths = [Path(above, name) for name in (*names, *folders_here)]
+            seen.update(_content(path) for path in paths if path.is_symlink() or not path.is_dir())
+    return seen
+
+
+def _content(path: Path) -> tuple[str, object]:
+    if path.is_symlink():
+        return "link", path.readlink()
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        return "special", stat.S_IFMT(mode)
+    with path.open("rb") as file:
+        return "file", hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Arrivals
+
+
+def slow_copy(source: Path, target: Path, *, seconds: float, preallocate: bool = False, reopen: bool = False) -> None:
+    """Write in 20 chunks; `preallocate`: at its full length from the start; `reopen`: closed after each chunk."""
+    content = source.read_bytes()
+    step = max(1, len(content) // 20)
+    with target.open("wb") as file:
+        file.truncate(len(content) if preallocate else 0)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(target.open("r+b"))
+        for start in range(0, len(content), step):
+            file.seek(start)
+            file.write(content[start : start + step])
+            file.flush()
+            if reopen:
+                file.close()
+            time.sleep(seconds / 20)
+            if reopen:
+                file = stack.enter_context(target.open("r+b"))
+
+
+# Filesystems
+
+
+def _run(*command: object) -> None:
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=60)
+
+
+@contextlib.contextmanager
+def tmpfs(where: Path, size: str = "64m", *options: str) -> Iterator[Path]:
+    """A filesystem of its own: another device, small enough to fill. nr_inodes=N runs out of inodes instead."""
+    where.mkdir(parents=True, exist_ok=True)
+    _run("mount", "-t", "tmpfs", "-o", ",".join((f"size={size}", *options)), "none", where)
+    try:
+        yield where
+    finally:
+        _run("umount", "-l", where)
+
+
+@contextlib.contextmanager
+def bind(source: Path, where: Path, *, read_only: bool = False) -> Iterator[Path]:
+    """The same filesystem at a second place: an equal device number, and still rename and link answer EXDEV."""
+    where.mkdir(parents=True, exist_ok=True)
+    _run("mount", "--bind", source, where)
+    try:
+        if read_only:
+            _run("mount", "-o", "remount,bind,ro", where)
+        yield where
+    finally:
+        _run("umount", "-l", where)
+
+
+def fill(folder: Path, *, leave: int = 0) -> Path:
+    """Fill the filesystem of a folder up to `leave` bytes; what fills it."""
+    filler = folder / ".filler"
+    status = os.statvfs(folder)
+    with filler.open("wb") as file, contextlib.suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, max(1, status.f_bavail * status.f_frsize - leave))
+    return filler
+
+
+@contextlib.contextmanager
+def inotify_limits(**limits: int) -> Iterator[None]:
+    """Lower max_queued_events, max_user_watches or max_user_instances; the first counts when an instance is made."""
+    before = {name: (INOTIFY / name).read_text() for name in limits}
+    try:
+        for name, value in limits.items():
+            (INOTIFY / name).write_text(str(value))
+        yield
+    finally:
+        for name, text in before.items():
+            (INOTIFY / name).write_text(text)
+
+
+# System calls
+
+
+def killing(calls: str, *, at: int, path: Path | None = None) -> Sequence[str]:
+    """Words that run what follows them, killed at the n-th of these system calls; `path`: of those that name it."""
+    return _strace(calls, f"signal=SIGKILL:when={at}", path)
+
+
+def failing(calls: str, error: str, *, when: str = "1+", path: Path | None = None) -> Sequence[str]:
+    """Words that run what follows them, with these system calls answered by an error."""
+    return _strace(calls, f"error={error}:when={when}", path)
+
+
+def delaying(calls: str, seconds: float, *, when: str = "1+", path: Path | None = None) -> Sequence[str]:
+    """Words that run what follows them, with these system calls begun late."""
+    return _strace(calls, f"delay_enter={int(seconds * 1_000_000)}:when={when}", path)
+
+
+def tracing(calls: str, into: Path) -> Sequence[str]:
+    """Words that run what follows them, with these system calls written down, children's too."""
+    return ["strace", "-f", "-qq", "-s", "4096", "-o", str(into), "-e", f"trace={calls}", "--"]
+
+
+def _strace(calls: str, fault: str, path: Path | None) -> Sequence[str]:
+    only = [] if path is None else ["-P", str(path)]
+    inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
+    return ["strace", "-f", "-qq", "-o", "/dev/null", *only, *inject, "--"]
+
+
+# Races
+
+
+@contextlib.contextmanager
+def racing(action: Callable[[], object], *, pause: float = 0.0) -> Iterator[None]:
+    """Repeat an action in a thread while the block runs; that it fails at times is its nature."""
+    done = threading.Event()
+
+    def loop() -> None:
+        while not done.is_set():
+            with contextlib.suppress(OSError):
+                action()
+            if pause:
+                time.sleep(pause)
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(10)
