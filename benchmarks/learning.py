@@ -1,102 +1,118 @@
-"""How well it learns from real embeddings: draws of a few examples a category, judged by the code that files videos.
+"""How well it learns from real embeddings: one table over files, worlds, examples a category and methods.
 
     python benchmarks/learning.py FILE.npz... [--draws 20] [--examples 3 5 15 50] [--target 0.95]
 
-FILE.npz holds X, y and split (1 train, 2 test), or X_train, y_train, X_test and y_test; a y of -1 among the test rows
-is a video of no category. In each draw three categories are never filed: they and the -1 rows are the outsiders.
+FILE.npz is as `sortd evaluate --embeddings` takes it, and each row is what that command tells, in the mean. The worlds:
+`closed` (every video belongs to a category), `known` (three categories are never filed and, with the file's own rows of
+-1, are outsiders; 50 of them are known as passed over), `unknown` (none of them is), `alike` (the two categories that
+are most often confused, alone), `uneven` (every second category has a tenth of the examples). The method `p >= 0.8`
+is a plain rule: logistic regression (C = 10) on unit vectors, moved from a softmax of 0.8 on.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
-from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, MoveTo, Part, TrainingSet
-from sortd.judgement.decide import decide
-from sortd.learn.train import CANDIDATES, train
+from sortd.domain import Matrix, TrainingSet
+from sortd.learn.classifier import unit_parts
+from sortd.learn.evaluate import OUTSIDER, Decided, Embeddings, Plan, Sorter, draw, sortd, told
 
 NEVER_FILED = 3
-Classes = NDArray[np.int64]
+PASSED_OVER = 50
+PLAIN_LIMIT = 0.8
+COLUMNS = ("accuracy", "coverage", "precision", "oracle_coverage", "outsiders_moved", "precision_over_all")
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
-    """Training and test rows of one file."""
-
-    train: Matrix
-    train_classes: Classes
-    test: Matrix
-    test_classes: Classes
-
-
-def read(path: Path) -> Embeddings:
-    """Read a file in either layout."""
-    with np.load(path, allow_pickle=False) as file:
-        if "X_train" in file:
-            return Embeddings(file["X_train"], file["y_train"], file["X_test"], file["y_test"])
-        vectors, classes, first = file["X"].astype(np.float32), file["y"], file["split"] == 1
-        return Embeddings(vectors[first], classes[first], vectors[~first], classes[~first])
+def plain(labels: TrainingSet, stream: Matrix, _plan: Plan, seed: int) -> Decided:
+    """Move where the softmax says 0.8."""
+    fitted = LogisticRegression(C=10, max_iter=1000, random_state=seed)
+    fitted.fit(unit_parts(labels.vectors, labels.space), np.array(labels.categories, np.str_))
+    probabilities = fitted.predict_proba(unit_parts(stream, labels.space))
+    confidence = probabilities.max(axis=1)
+    return fitted.classes_[probabilities.argmax(axis=1)], confidence, confidence >= PLAIN_LIMIT
 
 
-def draw(data: Embeddings, examples: int, *, target: float, seed: int) -> dict[str, float]:
-    """Learn from so many examples of each filed category and judge every test row."""
+METHODS: dict[str, Sorter] = {"sortd": sortd, "p >= 0.8": plain}
+
+
+def without(data: Embeddings, names: list[str]) -> Embeddings:
+    """Leave these categories out."""
+    stays = ~np.isin(data.names, names)
+    split = None if data.split is None else data.split[stays]
+    return replace(data, vectors=data.vectors[stays], names=data.names[stays], split=split)
+
+
+def alike(data: Embeddings) -> Embeddings:
+    """Only the two categories whose means are nearest."""
+    names = np.unique(data.names[data.names != OUTSIDER])
+    units = unit_parts(data.vectors, data.space)
+    means = np.stack([units[data.names == name].mean(axis=0) for name in names])
+    means -= means.mean(axis=0)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    cosines = means @ means.T - 2 * np.eye(len(names))
+    pair = names[list(np.unravel_index(cosines.argmax(), cosines.shape))]
+    return without(data, [name for name in [OUTSIDER, *names.tolist()] if name not in pair])
+
+
+def uneven(data: Embeddings, examples: int, *, seed: int) -> Embeddings:
+    """Of every second category only a tenth of the examples to learn from."""
     random = np.random.default_rng(seed)
-    classes = random.permutation(np.unique(data.train_classes[data.train_classes >= 0]))
-    filed = classes[NEVER_FILED:]
-    rows = np.concatenate([random.permutation(np.flatnonzero(data.train_classes == c))[:examples] for c in filed])
-    space = FeatureSpace((Part("embedding", "1", data.train.shape[1]),))
-    names = [Category(str(c)) for c in data.train_classes[rows]]
-    labels = TrainingSet(space, data.train[rows], names, [Fingerprint(str(row)) for row in rows])
-    began = time.process_time()
-    classifier = train(labels, target_precision=target, targets={}, candidates=list(CANDIDATES), seed=0)
-    seconds = time.process_time() - began
+    names = np.unique(data.names[data.names != OUTSIDER])
+    learned = ~data.split if data.split is not None else np.ones(len(data.names), np.bool_)
+    gone = [
+        random.permutation(np.flatnonzero((data.names == name) & learned))[max(2, examples // 10) :]
+        for name in names[1::2]
+    ]
+    stays = np.ones(len(data.names), np.bool_)
+    stays[np.concatenate(gone)] = False
+    split = None if data.split is None else data.split[stays]
+    return replace(data, vectors=data.vectors[stays], names=data.names[stays], split=split)
 
-    predictions = classifier.predict_all(data.test)
-    moved = np.array(
-        [
-            isinstance(decide(p, classifier.policy, vetoes=(), examples=classifier.examples, trust={}), MoveTo)
-            for p in predictions
-        ]
-    )
-    inside = np.isin(data.test_classes, filed)
-    right = np.array([p.best == str(c) for p, c in zip(predictions, data.test_classes, strict=True)])
-    confidence = np.array([p.confidence for p in predictions])
-    best_first = right[inside][np.argsort(-confidence[inside], kind="stable")]
-    precision_at = np.cumsum(best_first) / np.arange(1, len(best_first) + 1)
-    oracle = np.flatnonzero(precision_at >= target)
-    return {
-        "accuracy": right[inside].mean(),
-        "coverage": moved[inside].mean(),
-        "precision": right[moved & inside].mean() if (moved & inside).any() else np.nan,
-        "oracle coverage": (oracle[-1] + 1) / len(best_first) if len(oracle) else 0.0,
-        "outsiders moved": moved[~inside].mean(),
-        "seconds": seconds,
-    }
+
+def world(data: Embeddings, kind: str, examples: int, *, seed: int, target: float) -> tuple[Embeddings, Plan]:
+    """What one draw of this kind of world is made of."""
+    plan = Plan(per_category=examples, target=target)
+    if kind in {"known", "unknown"}:
+        names = np.random.default_rng(seed).permutation(np.unique(data.names[data.names != OUTSIDER]))
+        never = () if (data.names == OUTSIDER).any() else tuple(names[:NEVER_FILED].tolist())
+        return data, replace(plan, outsiders=never, passed_over=PASSED_OVER if kind == "known" else 0)
+    if kind == "alike":
+        return alike(data), plan
+    closed = without(data, [OUTSIDER])
+    return (uneven(closed, examples, seed=seed) if kind == "uneven" else closed), plan
 
 
 def main() -> None:
-    """Print one row of the table for each file and number of examples."""
+    """Print one row of the table for each file, world, number of examples and method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--examples", type=int, nargs="+", default=[3, 5, 15, 50])
+    parser.add_argument("--worlds", nargs="+", default=["closed", "known", "unknown", "alike", "uneven"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--target", type=float, default=0.95)
     options = parser.parse_args()
+    print(" | ".join(["file", "world", "examples", "method", *COLUMNS, "kept", "seconds a draw"]))
     for path in options.files:
-        data = read(path)
-        for examples in options.examples:
-            draws = [draw(data, examples, target=options.target, seed=seed) for seed in range(options.draws)]
-            moving = [d for d in draws if d["coverage"] > 0]
-            means = {name: np.mean([d[name] for d in draws]) for name in draws[0] if name != "precision"}
-            means["precision"] = np.mean([d["precision"] for d in moving]) if moving else np.nan
-            kept = np.mean([np.isnan(d["precision"]) or d["precision"] >= options.target for d in draws])
-            cells = " | ".join(f"{name} {value:.3f}" for name, value in means.items())
-            print(f"{path.stem} | {examples} a category | {cells} | draws that move {len(moving)} | kept {kept:.2f}")
+        data = Embeddings.read(path)
+        for kind, examples in [(kind, n) for kind in options.worlds for n in options.examples]:
+            for method in options.methods:
+                began = time.process_time()
+                drawn = []
+                for seed in range(options.draws):
+                    rows, plan = world(data, kind, examples, seed=seed, target=options.target)
+                    drawn.append(draw(rows, plan, seed=seed, sorter=METHODS[method]))
+                summary = told(drawn, plan)
+                cells = ["-" if (mean := summary["mean"][name]) is None else f"{mean:.3f}" for name in COLUMNS]
+                seconds = (time.process_time() - began) / options.draws
+                row = [path.stem[:12], kind, str(examples), method, *cells, f"{summary['kept']:.2f}", f"{seconds:.1f}"]
+                print(" | ".join(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -243,6 +243,10 @@ class TrainingSet:
     vectors: Matrix
     categories: Sequence[Category]
     fingerprints: Sequence[Fingerprint]
+    passed_over: Matrix | None = None
+    """Videos that are known to belong to none of the categories, [passed over, dim]."""
+    unsorted: Matrix | None = None
+    """What else is there, or a sample of it: of whatever category, or of none, [unsorted, dim]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,52 @@ def forget(
 
 
 @app.command()
+def evaluate(
+    library: RootArgument = None,
+    *,
+    embeddings: Annotated[
+        Path | None, typer.Option("--embeddings", help="Instead of a library: rows of numbers.", metavar="FILE.npz")
+    ] = None,
+    per_category: Annotated[
+        int | None, typer.Option("--per-category", min=1, help="Examples filed in each category; else all.")
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="How often examples are drawn.")] = 10,
+    target: Annotated[
+        float | None, typer.Option("--target", min=0.5, max=0.9999, help="Instead of target_precision.")
+    ] = None,
+    outsiders: Annotated[
+        str, typer.Option("--outsiders", help="Categories that are never filed.", metavar="NAME,...")
+    ] = "",
+    passed_over: Annotated[
+        int | None, typer.Option("--passed-over", min=0, help="Outsiders known as passed over; else all.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Measure how good the sorter is, on examples held out from it."""
+    from sortd.commands import facts  # noqa: PLC0415 - as above
+    from sortd.commands.evaluate import embeddings_of, lines  # noqa: PLC0415 - as above
+    from sortd.learn.evaluate import Embeddings, Plan, measured  # noqa: PLC0415 - as above
+
+    settings = settings_from(config, library, root)
+    if embeddings is not None:
+        data = Embeddings.read(embeddings)
+    else:
+        with facts.reading(settings) as read:
+            data = embeddings_of(known(read, settings), settings)
+    plan = Plan(
+        per_category=per_category,
+        draws=draws,
+        target=settings.move.target_precision if target is None else target,
+        outsiders=data.called(name for name in outsiders.split(",") if name),
+        passed_over=passed_over,
+        candidates=settings.train.candidates,
+    )
+    show(measured(data, plan), lambda told: typer.echo("\n".join(lines(told))), as_json=as_json)
+
+
+@app.command()
 def pause(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
     """Move and extract nothing until `sortd resume`.
 
