@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 from contextlib import closing
 from itertools import product
@@ -88,10 +90,24 @@ def ended(process: int) -> bool:
         return True
 
 
-def attempts_lost(home: Service) -> int:
-    """Tries that were begun and came to nothing, of all the videos that still wait."""
+def in_hand(home: Service) -> int:
+    """How many videos were given to the extraction child and not answered yet."""
     with closing(sqlite3.connect(f"file:{home.state / 'index.db'}?mode=ro", uri=True)) as index:
-        return int(index.execute("SELECT total(count - (running IS 'alone')) FROM attempts").fetchone()[0])
+        return int(index.execute("SELECT count(*) FROM attempts WHERE running IS NOT NULL").fetchone()[0])
+
+
+def tries_lost(home: Service) -> dict[str, int]:
+    """Tries that were begun and came to nothing, of each video that still waits."""
+    with closing(sqlite3.connect(f"file:{home.state / 'index.db'}?mode=ro", uri=True)) as index:
+        return dict(index.execute("SELECT fingerprint, count - (running IS 'alone') FROM attempts"))
+
+
+def maps(process: int, library: str) -> bool:
+    """Whether a process has begun to load a library."""
+    try:
+        return library in Path(f"/proc/{process}/maps").read_text()
+    except OSError:
+        return False
 
 
 # They come late
@@ -153,6 +169,53 @@ def test_what_they_said_and_saw_is_told_and_exported(home, weights, clips):
     assert torch.load(exported / "unlabeled_embeddings.pt")["features"].shape == (1, 2 * WIDTH)
     transcripts = json.loads((exported / "transcripts.json").read_text())
     assert transcripts == dict.fromkeys([*filed, "garden-0.mp4"], SENTENCE)
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_killed_at_any_moment_costs_at_most_one_try_of_one_video(home, weights, clips):
+    for name in FILES:
+        put(weights / name, home.folder)
+    names: list[str] = []
+
+    def drop(count: int) -> None:
+        """More videos, each another: a player passes over what stands behind a clip's end."""
+        for number in range(len(names), len(names) + count):
+            content = (clips / f"sea-{number % TAUGHT}.mp4").read_bytes()
+            names.append(f"{number}.mp4")
+            (home.folder / names[-1]).write_bytes(content + b"\0\0\0\x0cfree%04d" % number)
+            (home.folder / names[-1]).rename(home.root / names[-1])
+
+    def answered() -> set[str]:
+        return {line["path"] for line in home.told("extracted")}
+
+    moments = {
+        "it appears": lambda _victim, _before: True,
+        "it loads": lambda victim, _before: maps(victim, "libtorch"),
+        "it has answered": lambda _victim, before: answered() > before,
+    }
+    drop(3)
+    home.start()
+    for moment, reached in moments.items():
+        victim, before = home.until(lambda: worker(home)), answered()
+        drop(3)
+        home.until(lambda reached=reached, victim=victim, before=before: reached(victim, before))
+        os.kill(victim, signal.SIGSTOP)
+        drop(1)  # however quick it was, there is something left to do
+        home.until(lambda: in_hand(home) > 0)
+        lost, left_behind = tries_lost(home), home.children()
+        os.kill(victim, signal.SIGKILL)
+        home.until(lambda gone=victim: worker(home) not in {None, gone})
+        paid = {clip: count - lost.get(clip, 0) for clip, count in tries_lost(home).items()}
+        assert sum(count for count in paid.values() if count > 0) <= 1, moment
+        home.until(lambda children=left_behind: all(map(ended, children)))
+    for count in range(len(names)):  # patience with each of them, for together they may take any time
+        home.await_told("extracted", count + 1)
+    home.until(lambda: home.ask("status")["state"] == "idle")
+    status = home.ask("status")
+    assert home.stop() == 0
+    assert (status["videos"]["pending"], status["set_aside"]) == (0, [])
+    assert sorted(line["path"] for line in home.told("extracted")) == sorted(names)
+    assert len(home.told("ready")) == 1
 
 
 # They are torn
