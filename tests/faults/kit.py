@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -155,8 +157,38 @@ def delaying(calls: str, seconds: float, *, when: str = "1+", path: Path | None 
 
 
 def tracing(calls: str, into: Path) -> Sequence[str]:
-    """Words that run what follows them, with these system calls written down, children's too."""
-    return ["strace", "-f", "-qq", "-s", "4096", "-o", str(into), "-e", f"trace={calls}", "--"]
+    """Words that run what follows them, with these system calls, children's too, and the files they meet noted."""
+    return ["strace", "-f", "-y", "-qq", "-s", "4096", "-o", str(into), "-e", f"trace={calls}", "--"]
+
+
+def together(first: Sequence[str], *others: Sequence[str]) -> Sequence[str]:
+    """Words that do what several of these do to all their calls; what is written down is what the first says."""
+    calls = [word.removeprefix("trace=") for words in (first, *others) for word in words if word.startswith("trace=")]
+    faults = [word for words in (first, *others) for word in words if word.startswith("inject=")]
+    start = list(first[: first.index("-e")])
+    return [*start, "-e", f"trace={','.join(calls)}", *(option for fault in faults for option in ("-e", fault)), "--"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One system call of a trace: the how manieth of its name in its thread it was, and all that was written of it."""
+
+    name: str
+    number: int
+    text: str
+
+
+def calls_of_the_mover(trace: Path) -> list[Call]:
+    """The calls of the thread that moves files, in their order."""
+    found = [match for line in trace.read_text().splitlines() if (match := re.match(r"(\d+) +(\w+)\(", line))]
+    mover = next(match[1] for match in found if match[2] in {"renameat2", "linkat"})
+    numbers: Counter[str] = Counter()
+    calls = []
+    for match in found:
+        if match[1] == mover:
+            numbers[match[2]] += 1
+            calls.append(Call(match[2], numbers[match[2]], match.string))
+    return calls
 
 
 def _strace(calls: str, fault: str, path: Path | None) -> Sequence[str]:
