@@ -17,6 +17,7 @@ from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
 from sortd.errors import DeviceLost, ExtractionError, SortdError
 from sortd.extract import extractable, load, needs_networks
 from sortd.extract.decoder import Decoder
+from sortd.extract.sandbox import LONGEST_SECONDS
 from sortd.messages import Extracted, ExtractionFailed, Said, Stalled
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings
@@ -87,9 +88,12 @@ class _Studio:
         except _FileChanged as error:
             yield ExtractionFailed(job, None, str(error))
             return
+        except SortdError as error:
+            yield Stalled((job,), str(error))
+            return
         began = time.monotonic()
         length = max(sample.seconds for sample in samples.values())
-        yield Alive(self._settings.timeout_seconds + length / 2)
+        yield Alive(self._settings.timeout_seconds + min(length, LONGEST_SECONDS) / 2)
         features, problem = self._features(samples)
         yield from self._said
         self._said.clear()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from sortd.domain import Fault, Needs, Sample
-from sortd.errors import ExtractionError
+from sortd.errors import ExtractionError, SortdError
 from sortd.extract import decoder as decoder_module
 from sortd.extract.decoder import Decoder
 from tests.clips import film, number_in
@@ -177,6 +177,8 @@ HEADER |= {"seconds": 1, "width": 2, "height": 2}
         message(**{**HEADER, "sound": 10**12}) + bytes(1_000),
         message(**{**HEADER, "times": None}) + bytes(36),
         message(**{**HEADER, "seconds": [1]}) + bytes(36),
+        message(**{**HEADER, "seconds": float("inf")}) + bytes(36),
+        message(**{**HEADER, "times": [0, 1, float("nan")]}) + bytes(36),
     ],
 )
 def test_nonsense_is_a_crash_too(tmp_path: Path, nonsense: bytes) -> None:
@@ -189,6 +191,12 @@ def test_what_is_well_said_is_taken(tmp_path: Path) -> None:
     (tmp_path / "video.mp4").write_bytes(message(**HEADER) + bytes(range(36)))
     with made_to("talk_nonsense") as decoder:
         assert decode(decoder, tmp_path / "video.mp4").frames[2].ravel().tolist() == list(range(24, 36))
+
+
+def test_a_refusal_of_many_words_is_cut_short(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").write_bytes(message(fault="damaged", message="a" * 500_000))
+    with made_to("talk_nonsense") as decoder:
+        assert len(str(refusal(decoder, tmp_path / "video.mp4"))) <= 1_000
 
 
 def test_a_length_that_no_film_has_earns_no_endless_patience(tmp_path: Path) -> None:
@@ -255,9 +263,14 @@ def test_a_server_that_was_killed_is_replaced(video: Path) -> None:
         assert len(decode(decoder, video).frames) == 3
 
 
-def test_a_decoder_that_cannot_start_says_so(video: Path) -> None:
-    with Decoder(THREE, timeout_seconds=5, read="tests.shell.readers:nothing_of_this_name") as decoder:
-        assert refusal(decoder, video).fault is Fault.DECODER_CRASHED
+def test_a_decoder_that_cannot_start_is_no_video_s_fault(video: Path) -> None:
+    with (
+        Decoder(THREE, timeout_seconds=5, read="tests.shell.missing:read") as decoder,
+        opened(video) as descriptor,
+        pytest.raises(SortdError, match=r"No module named 'tests\.shell\.missing'.*install sortd anew") as told,
+    ):
+        decoder.decode(descriptor)
+    assert not isinstance(told.value, ExtractionError)
 
 
 @LINUX
