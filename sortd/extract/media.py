@@ -6,6 +6,7 @@ decoded. Where a film does not decode as its packets foretell, all of it is deco
 
 from __future__ import annotations
 
+import ctypes
 import io
 from array import array
 from collections.abc import Callable, Iterator
@@ -17,14 +18,9 @@ from typing import Any, BinaryIO
 import av
 import av.subtitles.stream  # the first opening of a file would import it: every child would
 import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
+from av import AudioFrame, AudioResampler, AudioStream, Packet, VideoFrame, VideoStream
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Disposition, Stream
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from sortd.domain import Fault, Image, Needs, Sample, Waveform
 from sortd.errors import ExtractionError
@@ -36,6 +32,10 @@ FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif"
 
 PIXEL_LIMIT = 67_108_864
 """8192 x 8192: a file of a few kilobytes can claim a picture of any size."""
+
+ALLOCATION_LIMIT = 8 * PIXEL_LIMIT
+"""Bytes that FFmpeg may take in one piece: no picture needs more, and no table of a film."""
+ctypes.CDLL(av._core.__file__).av_max_alloc(ctypes.c_size_t(ALLOCATION_LIMIT))  # noqa: SLF001 - there is no other way
 
 SAMPLE_RATE = 16_000
 SOUND_SECONDS = 6 * 3600
@@ -61,7 +61,7 @@ def read(file: BinaryIO, needs: Needs, *, on_length: Callable[[float], None] = l
     except MemoryError as error:
         raise ExtractionError(Fault.TOO_LARGE, "it takes more memory than one video may") from error
     except av.FFmpegError as error:
-        raise ExtractionError(Fault.DAMAGED, f"it cannot be decoded: {error}") from error
+        raise ExtractionError(Fault.DAMAGED, f"it cannot be decoded: {error.strerror}") from error
     except OSError as error:
         raise ExtractionError(Fault.UNREADABLE, f"it cannot be read: {error}") from error
 
@@ -283,7 +283,7 @@ def _seconds(film: VideoStream, ticks: int | None, index: int = 0) -> float:
 def _packets(*streams: Stream) -> Iterator[Packet[Any] | None]:
     """Yield the packets, and None at the end, or where the file breaks off: then the decoder brings out the rest."""
     container: Any = streams[0].container
-    with _going_on(av.FFmpegError):
+    with _going_on(av.FFmpegError, IndexError):  # PyAV may end so where a stream turned up late
         # Some files hold empty packets; to a decoder one would be the end.
         yield from (packet for packet in container.demux(*streams) if packet.size)
     yield None
