@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,6 +195,24 @@ def _strace(calls: str, fault: str, path: Path | None) -> Sequence[str]:
     only = [] if path is None else ["-P", str(path)]
     inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
     return ["strace", "-f", "-qq", "-o", "/dev/null", *only, *inject, "--"]
+
+
+# Measures
+
+
+@contextlib.contextmanager
+def memory_of(processes: Callable[[], Iterable[int]]) -> Iterator[dict[int, int]]:
+    """The most bytes that each process held in its life, as far as a look every few milliseconds sees them."""
+    most: dict[int, int] = {}
+
+    def look() -> None:
+        for process in processes():
+            with contextlib.suppress(OSError):
+                told = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+                most[process] = max(most.get(process, 0), 1024 * int(told[1]) if told else 0)
+
+    with racing(look, pause=0.005):
+        yield most
 
 
 # Races
