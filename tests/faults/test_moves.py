@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
-from contextlib import closing
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Library
-from tests.faults.kit import Call, calls_of_the_mover, failing, killing, together, tracing, under_strace
+from sortd.commands.demo_clips import FAMILIES
+from tests.faults.conftest import SPARE, TAUGHT, Library
+from tests.faults.kit import (
+    Call,
+    calls_of_the_mover,
+    census,
+    delaying,
+    failing,
+    killing,
+    racing,
+    together,
+    tracing,
+    under_strace,
+)
 
 KILLED = (137, -9)
 MOVING = ("renameat2", "linkat", "unlinkat")
 CALLS = ",".join((*MOVING, "fsync", "fdatasync", "unlink"))
 """The last three are how SQLite commits."""
+
+LATE = 3.0
+"""So long the owner has for what is done at the last moment."""
 
 COMMIT = 7
 """At least as many calls as one commit takes."""
@@ -53,9 +72,10 @@ def is_no_label(home: Library, name: str) -> None:
 
 
 def states(home: Library) -> list[str]:
-    """What became of each move, as the journal has it: quicker than a command, of which there would be hundreds."""
+    """What became of each move of the video, as the journal has it; a command would ask the loop, which may be held."""
+    moves = "SELECT state FROM moves JOIN move_steps ON move = moves.id WHERE source = ? ORDER BY moves.id"
     with closing(sqlite3.connect(home.state / "index.db", timeout=30)) as index:
-        return [state for (state,) in index.execute("SELECT state FROM moves ORDER BY id")]
+        return [state for (state,) in index.execute(moves, (VIDEO.encode(),))]
 
 
 # Killed
@@ -131,3 +151,368 @@ def step_of(home: Library, call: Call) -> str | None:
     if Path(met[1]).is_relative_to(home.state):
         what = "index"
     return what and f"{'write' if 'write' in call.name else 'sync'} {what}"
+
+
+# A name that is taken
+
+
+def squat_with_another_video(place: Path, clips: Path) -> None:
+    shutil.copy(clips / "sea-7.mp4", place)
+
+
+def squat_with_a_folder(place: Path, _clips: Path) -> None:
+    place.mkdir()
+
+
+def squat_with_a_link_to_nowhere(place: Path, _clips: Path) -> None:
+    place.symlink_to("nowhere")
+
+
+def squat_with_a_link_to_the_very_file(place: Path, _clips: Path) -> None:
+    place.symlink_to(f"../{VIDEO}")
+
+
+def squat_with_a_pipe(place: Path, _clips: Path) -> None:
+    os.mkfifo(place)
+
+
+SQUATTERS = [
+    pytest.param(squat, id=squat.__name__.removeprefix("squat_with_"), marks=pytest.mark.fault(row))
+    for row, squat in [
+        ("M3", squat_with_another_video),
+        ("M6", squat_with_a_folder),
+        ("M6", squat_with_a_link_to_nowhere),
+        ("M6", squat_with_a_link_to_the_very_file),
+        ("M6", squat_with_a_pipe),
+    ]
+]
+
+
+@pytest.mark.parametrize("squat", SQUATTERS)
+def test_a_taken_name_is_kept_and_the_group_gets_a_number(fresh, clips, squat):
+    home = fresh()
+    drop(home, clips)
+    squat(home.root / "sea" / VIDEO, clips)
+    before = os.lstat(home.root / "sea" / VIDEO)
+    with home.nothing_lost():
+        assert home.once().returncode == 0
+    after = os.lstat(home.root / "sea" / VIDEO)
+    assert (before.st_ino, before.st_mode, before.st_size) == (after.st_ino, after.st_mode, after.st_size)
+    assert not (home.root / VIDEO).exists()
+    assert {path.name for path in home.root.glob("sea/sea-6 *")} == {
+        "sea-6 (2).mp4",
+        "sea-6 (2).en.srt",
+        "sea-6 (2).info.json",
+    }
+
+
+@pytest.mark.fault("M3", "M23")
+def test_a_companions_taken_name_gives_the_whole_group_a_number(fresh, clips):
+    home = fresh()
+    drop(home, clips)
+    (home.root / "sea" / GROUP[2]).write_text("of another")
+    (home.root / "sea" / "sea-6 (2).en.srt").write_text("of yet another")
+    with home.nothing_lost():
+        assert home.once().returncode == 0
+    assert home.places("sea-6 (3).*") == ["sea/sea-6 (3).en.srt", "sea/sea-6 (3).info.json", "sea/sea-6 (3).mp4"]
+
+
+@pytest.mark.fault("M3")
+@pytest.mark.parametrize("stem", ["a" * 251, "é" * 125, "\N{GRINNING FACE}" * 62], ids=["a", "e", "face"])
+def test_the_longest_of_names_gets_a_number_and_stays_a_name(fresh, clips, stem):
+    home = fresh()
+    shutil.copy(clips / VIDEO, home.root / f"{stem}.mp4")
+    shutil.copy(clips / "sea-7.mp4", home.root / "sea" / f"{stem}.mp4")
+    with home.nothing_lost():
+        assert home.once().returncode == 0
+    (moved,) = home.told("moved")
+    name = Path(moved["to"]).name
+    assert name.endswith(" (2).mp4")
+    assert stem.startswith(name.removesuffix(" (2).mp4"))
+    assert 250 <= len(os.fsencode(name)) <= 255
+    assert (home.root / "sea" / name).read_bytes() == (clips / VIDEO).read_bytes()
+
+
+@pytest.mark.fault("M4", "M5")
+@pytest.mark.parametrize("put", [shutil.copy, os.link], ids=["a copy", "a link of it"])
+def test_what_is_filed_already_stays_where_it_is_and_no_link_of_it_goes(fresh, clips, put):
+    home = fresh()
+    shutil.copy(clips / VIDEO, home.root)
+    put(home.root / VIDEO, home.root / "sea" / VIDEO)
+    links = (home.root / VIDEO).stat().st_nlink
+    with home.nothing_lost():
+        for _ in range(2):
+            assert home.once().returncode == 0
+            assert home.places(VIDEO) == [VIDEO, f"sea/{VIDEO}"]
+            assert (home.root / VIDEO).stat().st_nlink == links
+    assert len(home.told("left", path=VIDEO, reason="already_filed")) == 1
+    assert home.told("moved") == []
+
+
+# Refused
+
+
+@pytest.mark.fault("M14")
+@pytest.mark.parametrize("error", ["EINVAL", "ENOSYS", "EOPNOTSUPP"])
+@under_strace
+def test_a_filesystem_that_cannot_refuse_to_replace_links_and_unlinks(fresh, clips, error):
+    home = fresh()
+    drop(home, clips)
+    shutil.copy(clips / "city-6.mp4", home.root)
+    shutil.copy(clips / "city-7.mp4", home.root / "city" / "city-6.mp4")
+    with home.nothing_lost():
+        assert home.once(*failing("renameat2", error)).returncode == 0
+    was_filed_once(home)
+    assert home.places("city-6*") == ["city/city-6 (2).mp4", "city/city-6.mp4"]
+
+
+@pytest.mark.fault("M15")
+@under_strace
+def test_where_nothing_can_refuse_to_replace_each_video_is_left_with_one_line(fresh, clips):
+    home = fresh()
+    drop(home, clips)
+    shutil.copy(clips / "city-6.mp4", home.root)
+    with home.nothing_lost():
+        for _ in range(2):
+            words = together(failing("renameat2", "EINVAL"), failing("linkat", "EPERM"))
+            assert home.once(*words).returncode == 0
+            assert [home.places(name) for name in GROUP] == [[name] for name in GROUP]
+    assert [(line["path"], line["reason"]) for line in sorted(home.told("left"), key=lambda line: line["path"])] == [
+        ("city-6.mp4", "move_refused"),
+        (VIDEO, "move_refused"),
+    ]
+    assert home.once().returncode == 0
+    was_filed_once(home)
+
+
+@pytest.mark.fault("M16")
+@under_strace
+@both_ways
+def test_a_folder_that_cannot_be_synced_is_no_move_done(fresh, clips, way):
+    home = fresh()
+    drop(home, clips)
+    with home.nothing_lost():
+        assert home.once(*together(failing("fsync", "EIO"), *way)).returncode == 0
+        assert [home.places(name) for name in GROUP] == [[name] for name in GROUP]
+        assert home.told("moved") == []
+        assert home.told("left", path=VIDEO, reason="move_refused")
+        assert home.once().returncode == 0
+    was_filed_once(home)
+
+
+@pytest.mark.fault("M16", "L1")
+@pytest.mark.timeout(600)
+@under_strace
+def test_an_index_that_cannot_be_synced_says_nothing_is_done_until_it_can(fresh, clips, tmp_path):
+    home = fresh()
+    drop(home, clips)
+    home.once(*tracing(CALLS, tmp_path / "calls"))
+    open_ones = 0
+    for call in in_the_move(calls_of_the_mover(tmp_path / "calls")):
+        if call.name == "fdatasync":
+            home = fresh()
+            drop(home, clips)
+            with home.nothing_lost():
+                home.once(*failing("fdatasync", "EIO", when=f"{call.number}+"))
+                open_ones += "open" in states(home)
+                assert home.told("moved") == []
+                assert home.once().returncode == 0, home.lines
+            was_filed_once(home)
+    assert open_ones
+
+
+# Races with the owner
+
+
+@contextmanager
+def before_it_moves(home: Library, *faults: Sequence[str], call: str = "renameat2") -> Iterator[None]:
+    """One pass; the block runs after the move was intended, and before `call` makes it."""
+    with ThreadPoolExecutor() as pool:
+        one_pass = pool.submit(home.once, *together(delaying(call, LATE, when="1"), *faults))
+        while "open" not in states(home):
+            assert one_pass.running()
+            time.sleep(0.02)
+        yield
+        assert states(home) == ["open"]  # or the block came too late
+        assert one_pass.result().returncode == 0
+
+
+def moves_it_elsewhere(root: Path, _clips: Path) -> None:
+    (root / VIDEO).rename(root / "city" / VIDEO)
+
+
+def files_it_there(root: Path, _clips: Path) -> None:
+    (root / VIDEO).rename(root / "sea" / VIDEO)
+
+
+def files_it_there_by_another_name(root: Path, _clips: Path) -> None:
+    (root / VIDEO).rename(root / "sea" / "mine.mp4")
+
+
+@pytest.mark.fault("L6")
+@under_strace
+@pytest.mark.parametrize(
+    ("does", "category", "name"),
+    [
+        (moves_it_elsewhere, "city", VIDEO),
+        (files_it_there, "sea", VIDEO),
+        (files_it_there_by_another_name, "sea", "mine.mp4"),
+    ],
+)
+def test_where_two_moves_cross_the_owners_counts(fresh, clips, does, category, name):
+    home = fresh()
+    drop(home, clips)
+    with home.nothing_lost():
+        with before_it_moves(home):
+            does(home.root, clips)
+        assert home.once().returncode == 0
+    assert home.told("moved") == []
+    assert (home.root / category / name).exists()
+    assert [home.places(companion) for companion in GROUP[1:]] == [[companion] for companion in GROUP[1:]]
+    assert len(home.told("labelled", path=f"{category}/{name}", category=category)) == 1
+    assert home.ask("explain", str(home.root / category / name))["label"] == category
+    assert states(home) == ["abandoned"]
+
+
+@pytest.mark.fault("L6")
+@under_strace
+def test_what_the_owner_deletes_at_the_last_moment_is_gone(fresh, clips):
+    home = fresh()
+    drop(home, clips)
+    with before_it_moves(home):
+        (home.root / VIDEO).unlink()
+    assert home.once().returncode == 0
+    assert home.places(VIDEO) == []
+    assert [home.places(companion) for companion in GROUP[1:]] == [[companion] for companion in GROUP[1:]]
+    assert (home.told("moved"), states(home)) == ([], ["abandoned"])
+
+
+def appends(root: Path, _clips: Path) -> None:
+    with (root / VIDEO).open("ab") as file:
+        file.write(b"more")
+
+
+def rewrites(root: Path, clips: Path) -> None:
+    shutil.copyfile(clips / "city-6.mp4", root / VIDEO)
+
+
+def replaces(root: Path, clips: Path) -> None:
+    shutil.copy(clips / "city-6.mp4", root / "new.part")
+    (root / "new.part").rename(root / VIDEO)
+
+
+@pytest.mark.fault("M17", "L6")
+@under_strace
+@both_ways
+@pytest.mark.parametrize(("change", "category"), [(appends, "sea"), (rewrites, "city"), (replaces, "city")])
+def test_what_changes_at_the_last_moment_is_decided_anew(fresh, clips, change, category, way):
+    home = fresh()
+    drop(home, clips)
+    with before_it_moves(home, *way, call="linkat" if way else "renameat2"):
+        change(home.root, clips)
+        before = census(home.root)
+    assert home.once().returncode == 0
+    assert census(home.root) == before
+    assert home.told("left", path=VIDEO, reason="move_refused", category="sea")
+    assert [home.places(name) for name in GROUP] == [[f"{category}/{name}"] for name in GROUP]
+    assert [line["category"] for line in home.told("moved", path=VIDEO)] == [category]
+    assert states(home) == ["abandoned", "done"]
+    assert home.told("labelled") == []
+
+
+@pytest.mark.fault("M17")
+def test_what_is_being_written_is_not_moved_until_it_is_done(fresh, clips):
+    home = fresh(watch={"rescan_seconds": 1})
+    home.start()
+    shutil.copy(clips / VIDEO, home.root)
+    with racing(lambda: appends(home.root, clips), pause=0.1):
+        time.sleep(3)
+        assert home.places(VIDEO) == [VIDEO]
+        assert home.told("moved") == []
+    with home.nothing_lost():
+        home.await_told("moved", path=VIDEO, to=f"sea/{VIDEO}")
+
+
+@pytest.mark.fault("M7")
+@under_strace
+@both_ways
+@pytest.mark.parametrize("taken", GROUP)
+def test_a_name_that_the_owner_takes_at_the_last_moment_is_the_owners(fresh, clips, taken, way):
+    home = fresh()
+    drop(home, clips)
+    theirs = home.root / "sea" / taken
+    with before_it_moves(home, *way, call="linkat" if way else "renameat2"):
+        shutil.copy(clips / "sea-7.mp4", theirs)
+        before = census(home.root)
+    assert census(home.root) == before
+    assert theirs.read_bytes() == (clips / "sea-7.mp4").read_bytes()
+    assert home.places("sea-6 (2).*") == ["sea/sea-6 (2).en.srt", "sea/sea-6 (2).info.json", "sea/sea-6 (2).mp4"]
+    assert [line["to"] for line in home.told("moved")] == ["sea/sea-6 (2).mp4"]
+    assert states(home) == ["abandoned", "done"]
+
+
+SWAPS = 1000
+SPARES = [f"{family}-{number}.mp4" for family in FAMILIES for number in range(TAUGHT, TAUGHT + SPARE)]
+
+
+@pytest.mark.fault("M22")
+@pytest.mark.timeout(900)
+def test_categories_swapped_for_links_while_videos_are_moved_let_nothing_out(fresh, clips, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    swaps = refused = 0
+
+    def swap() -> None:
+        nonlocal swaps
+        for family in FAMILIES:
+            folder, aside = home.root / family, home.root / f".{family}"
+            folder.rename(aside)
+            folder.symlink_to(outside)
+            time.sleep(0.001)
+            folder.unlink()
+            aside.rename(folder)
+            swaps += 1
+
+    while swaps < SWAPS or not refused:
+        home = fresh()
+        for spare in SPARES:
+            shutil.copy(clips / spare, home.root)
+        with home.nothing_lost():
+            with ThreadPoolExecutor() as pool:
+                one_pass = pool.submit(home.once)
+                while not home.told("moved"):  # only now, or they are no categories when they are looked at
+                    assert one_pass.running()
+                    time.sleep(0.01)
+                with racing(swap):
+                    assert one_pass.result().returncode == 0
+            assert list(outside.iterdir()) == []
+            refused += len(home.told("left", reason="move_refused"))
+            assert home.once().returncode == 0
+        assert [home.places(spare) for spare in SPARES] == [[f"{spare[:-6]}/{spare}"] for spare in SPARES]
+        assert home.ask("status")["open_moves"] == 0
+        assert home.told("labelled") == []
+
+
+# Whose move it was
+
+
+@pytest.mark.fault("L1")
+@pytest.mark.parametrize(
+    "watch", [{"mode": "events"}, {"mode": "polling", "poll_seconds": 0.5}], ids=["events", "polling"]
+)
+def test_own_moves_are_no_labels_to_the_watcher_nor_to_rescans_nor_after_a_restart(fresh, clips, watch):
+    home = fresh(watch={**watch, "rescan_seconds": 1.0})
+    home.start()
+    drop(home, clips)
+    shutil.copy(clips / "city-6.mp4", home.root)
+    with home.nothing_lost():
+        for video in (VIDEO, "city-6.mp4"):
+            home.await_told("moved", path=video)
+        for _ in range(2):
+            time.sleep(3)
+            assert home.stop() == 0
+            home.start()
+            home.until(lambda: home.ask("status")["state"] == "idle")
+    was_filed_once(home)
+    assert home.told("retrain_due") == []
+    assert home.ask("status")["videos"]["placed"] == 2
