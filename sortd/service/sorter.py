@@ -111,7 +111,8 @@ class Sorter:
     def start(self) -> None:
         """Take up what the last run left: open moves first, then the queue, then a scan of everything."""
         with self.memory.transaction():
-            self.memory.backlog.prepare()
+            for aside in self.memory.backlog.prepare():
+                self._tell("set_aside", path=aside.path, reason=aside.fault, message=aside.message)
         self.learner.load()
         self.want(self.memory.space)
         self.looker.rescan()

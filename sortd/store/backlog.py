@@ -47,16 +47,17 @@ class Backlog:
             lacks += f" OR v.home IS NULL AND NOT ({complete(serving)})"
         self._db.execute(f"UPDATE videos AS v SET pending = {lacks}")
 
-    def prepare(self) -> None:
-        """At start: what a kill interrupted goes on one by one."""
+    def prepare(self) -> list[SetAside]:
+        """At start: what a kill interrupted goes on one by one; what is set aside by that."""
         self._db.execute("UPDATE attempts SET alone = 1 WHERE running = 'batch'")
-        self._db.execute(
+        guilty = self._db.execute(
             "UPDATE attempts SET fault = ?, message = 'sortd was killed each time it was tried'"
-            " WHERE running = 'alone' AND fault IS NULL AND count >= ?",
+            " WHERE running = 'alone' AND fault IS NULL AND count >= ? RETURNING fingerprint",
             Fault.DECODER_CRASHED,
             TRIES,
-        )
+        ).fetchall()
         self._db.execute("UPDATE attempts SET running = NULL")
+        return [aside for aside in self.set_aside() if (aside.fingerprint,) in guilty]
 
     def next_jobs(self, limit: int, *, labelled_first: bool) -> tuple[Job, ...]:
         """Up to `limit` jobs for one batch, none begun already; one alone where its last batch was lost."""
