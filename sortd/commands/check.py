@@ -19,7 +19,7 @@ from sortd.domain import Fingerprint, Identity, Job
 from sortd.errors import SortdError
 from sortd.extract import encoder
 from sortd.messages import Extracted, ExtractionFailed
-from sortd.service.children import EXTRACTION, ExtractionSettings
+from sortd.service.children import EXTRACTION, ExtractionSettings, patience
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.worker import Lost, Worker
 from sortd.store.memory import INDEX_NAME, Memory
@@ -153,7 +153,7 @@ def _decoder(config: Config) -> Finding:
             ExtractionSettings(Path(folder), extract_settings(config), settings.timeout_seconds),
             on_answer=lambda _, answer: answers.put(answer),
             on_end=lambda _, lost: answers.put(lost),
-            deadline_seconds=settings.timeout_seconds,
+            deadline_seconds=patience(settings.timeout_seconds),
             idle_seconds=0.0,
             threads=1,
         )
@@ -161,7 +161,7 @@ def _decoder(config: Config) -> Finding:
         identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)
         worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, feature_space(config).parts),))
         try:
-            answer = answers.get(timeout=2 * settings.timeout_seconds)
+            answer = answers.get(timeout=2 * patience(settings.timeout_seconds))
         except Empty:
             answer = None
         finally:

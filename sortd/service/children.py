@@ -16,6 +16,12 @@ from sortd.service.worker import Lost, Worker
 EXTRACTION = "sortd.service.extracting:extraction"
 TRAINING = "sortd.service.training:training"
 
+LOADING_SECONDS = 30.0
+"""The extraction child may be silent for so long, however short the timeout is: it starts, and loads its networks.
+
+Its decoders keep the timeout as it is.
+"""
+
 TRAINING_DEADLINE_SECONDS = 1800.0
 TRAINING_THREADS = 2
 EXTRACTION_THREADS = 2
@@ -38,6 +44,11 @@ class TrainingSettings:
     state: Path
     target_precision: float
     candidates: tuple[str, ...]
+
+
+def patience(timeout_seconds: float) -> float:
+    """For how long the extraction child may be silent."""
+    return max(timeout_seconds, LOADING_SECONDS)
 
 
 def extraction_worker(config: Config, root: Path, inbox: SimpleQueue[Message]) -> Worker:
@@ -63,7 +74,7 @@ def extraction_worker(config: Config, root: Path, inbox: SimpleQueue[Message]) -
         ExtractionSettings(root, extract_settings(config), settings.timeout_seconds),
         on_answer=on_answer,
         on_end=on_end,
-        deadline_seconds=settings.timeout_seconds,
+        deadline_seconds=patience(settings.timeout_seconds),
         idle_seconds=settings.idle_seconds,
         threads=EXTRACTION_THREADS,
     )

@@ -20,7 +20,7 @@ from sortd.extract.decoder import Decoder
 from sortd.extract.sandbox import LONGEST_SECONDS
 from sortd.messages import Extracted, ExtractionFailed, Said, Stalled
 from sortd.protocols import Extractor
-from sortd.service.children import ExtractionSettings
+from sortd.service.children import ExtractionSettings, patience
 from sortd.service.worker import Alive
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class _Studio:
             return
         began = time.monotonic()
         length = max(sample.seconds for sample in samples.values())
-        yield Alive(self._settings.timeout_seconds + min(length, LONGEST_SECONDS) / 2)
+        yield Alive(patience(self._settings.timeout_seconds) + min(length, LONGEST_SECONDS) / 2)
         features, problem = self._features(samples)
         yield from self._said
         self._said.clear()
