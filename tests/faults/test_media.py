@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
-from tests.faults.kit import memory_of, tracing, under_strace
-from tests.faults.media import CASES, Case, made
+from tests.checkpoints import random_clip, save_archive, save_whisper, talking_whisper
+from tests.faults.kit import delaying, memory_of, tracing, under_strace
+from tests.faults.media import CASES, Case, made, shoot, tone
 
 BUILT_IN = {"extract": {"encoder": "builtin", "timeout_seconds": 30}, "move": {"mode": "observe"}}
 GIGABYTE = 1 << 30
@@ -90,6 +94,141 @@ def test_a_play_list_in_disguise_opens_no_other_file_and_no_connection(home, tmp
     calls = (tmp_path / "calls").read_text(errors="replace").splitlines()
     decoders = {line.split()[0] for line in calls if '"/dev/fd/' in line}
     assert len(decoders) >= len(disguised)
-    own = re.compile(r'openat\(AT_FDCWD, "(/dev/null|/dev/fd/\d+|/proc/self/(statm|oom_score_adj))"')
+    own = re.compile(r'openat\(AT_FDCWD(<[^>]*>)?, "(/dev/null|/dev/fd/\d+|/proc/self/(statm|oom_score_adj))"')
     begun = [line for line in calls if line.split()[0] in decoders and re.match(r"\d+ +\w+\(", line)]
     assert [line for line in begun if not own.search(line)] == []
+
+
+# The decoder's process itself
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory) -> Path:
+    """A film that takes so long to decode that its decoder can be met."""
+    path = tmp_path_factory.mktemp("slow") / "slow.avi"
+    return shoot(path, "mpeg4", size=(640, 480), rate=240, frames=1500)
+
+
+def decoder_of(home, name: str) -> int | None:
+    """The process that decodes this file now."""
+    for process in home.children():
+        folder = Path(f"/proc/{process}")
+        try:
+            if (folder / "oom_score_adj").read_text().strip() == "1000":
+                opened = {str(link.readlink()) for link in (folder / "fd").iterdir()}
+                if str(home.root / name) in opened:
+                    return process
+        except OSError:
+            continue  # it ended while we looked
+    return None
+
+
+def gone(process: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return True
+
+
+@pytest.mark.fault("D5", "D6")
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [(signal.SIGSTOP, "timeout"), (signal.SIGSEGV, "decoder_crashed"), (signal.SIGKILL, "decoder_crashed")],
+)
+def test_a_decoder_that_hangs_or_dies_costs_its_file_three_tries_and_the_others_none(home, clips, slow, fate, reason):
+    home.configure("config.toml", extract={"encoder": "builtin", "timeout_seconds": 10})
+    shutil.copy(slow, home.root)
+    for number in range(3):
+        shutil.copy(clips / f"sea-{number}.mp4", home.root)
+    met: set[int] = set()
+
+    def strike() -> bool:
+        decoder = decoder_of(home, "slow.avi")
+        if decoder is not None and decoder not in met:
+            os.kill(decoder, fate)
+            met.add(decoder)
+        return bool(home.told("set_aside", path="slow.avi"))
+
+    with home.nothing_lost():
+        home.start()
+        home.until(strike, seconds=120)
+        assert [line["reason"] for line in home.told("set_aside")] == [reason]
+        assert len(met) == 3
+        home.until(lambda: all(map(gone, met)))
+        home.await_told("extracted", 3)
+        assert [(aside["path"], aside["attempts"]) for aside in home.ask("status")["set_aside"]] == [("slow.avi", 3)]
+
+
+@pytest.mark.fault("D8")
+def test_a_file_that_kills_sortd_itself_is_set_aside_and_the_others_go_on(home, clips, slow):
+    home.configure("config.toml", extract={"encoder": "builtin"})
+    shutil.copy(slow, home.root)
+    for number in range(3):
+        shutil.copy(clips / f"sea-{number}.mp4", home.root)
+    kills = 0
+
+    def decoding_or_set_aside() -> bool:
+        return decoder_of(home, "slow.avi") is not None or bool(home.told("set_aside"))
+
+    with home.nothing_lost():
+        while not home.told("set_aside"):
+            home.start()
+            home.until(decoding_or_set_aside)
+            if not home.told("set_aside"):
+                home.kill()
+                kills += 1
+            assert kills <= 4
+        home.await_told("extracted", 3)
+        assert [(line["path"], line["reason"]) for line in home.told("set_aside")] == [("slow.avi", "decoder_crashed")]
+    assert kills in {3, 4}  # in a batch nobody was counted yet
+
+
+@pytest.mark.fault("D7")
+def test_without_its_decoder_one_line_says_what_to_install_and_no_video_pays(home, clips, tmp_path, monkeypatch):
+    home.configure("config.toml", extract={"encoder": "builtin"})
+    for number in range(3):
+        shutil.copy(clips / f"sea-{number}.mp4", home.root)
+    broken = tmp_path / "broken" / "av"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libavcodec.so.62: cannot open shared object file')")
+    with home.nothing_lost():
+        with monkeypatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(broken.parent), prepend=os.pathsep)
+            home.once()
+        (line,) = home.told("extraction_stalled")
+        assert "libavcodec.so.62" in line["why"]
+        assert "install sortd anew, with its package av" in line["why"]
+        assert home.ask("status")["set_aside"] == []
+        assert home.once().returncode == 0
+        assert len(home.told("extracted")) == 3
+
+
+@pytest.mark.fault("D5")
+@under_strace
+def test_however_short_the_timeout_a_good_video_is_not_blamed_for_a_slow_start(home, clips):
+    home.configure("config.toml", extract={"encoder": "builtin", "timeout_seconds": 1})
+    shutil.copy(clips / "sea-0.mp4", home.root)
+    with home.nothing_lost():
+        assert home.once(*delaying("execve", 1.5)).returncode == 0
+        assert len(home.told("extracted")) == 1
+        assert home.told("set_aside") == []
+
+
+@pytest.mark.fault("D9")
+@pytest.mark.timeout(900)
+def test_a_long_transcript_is_cut_where_clip_ends_and_silence_says_nothing(home, tmp_path):
+    sentence = " ".join(["stir the sauce and add some salt"] * 13)  # 92 tokens
+    save_archive(tmp_path / "clip.pt", random_clip())
+    save_whisper(tmp_path / "whisper.pt", talking_whisper(sentence))
+    models = {"extract.visual": {"model": str(tmp_path / "clip.pt")}}
+    models |= {"extract.speech": {"model": str(tmp_path / "whisper.pt")}}
+    home.configure("config.toml", **models)
+    for name, loudness in (("talk.mp4", 1), ("silence.mp4", 0)):
+        shoot(home.root / name, sounds=[("aac", "mono", tone(3) * loudness)])
+    with home.nothing_lost():
+        assert home.once(timeout=600).returncode == 0
+        talk, silence = (
+            home.ask("explain", str(home.root / name))["features"]["speech"] for name in ("talk.mp4", "silence.mp4")
+        )
+    assert (talk["present"], talk["text"]) == (True, sentence)
+    assert (silence["present"], silence["text"]) == (False, "")
