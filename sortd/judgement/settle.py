@@ -28,6 +28,10 @@ class Settler:
         del self._since[path]
         return True
 
+    def waits_for(self, path: PurePath) -> bool:
+        """Whether the path is to be shown again."""
+        return path in self._since
+
     def waiting(self) -> tuple[PurePath, ...]:
         """Paths to show again."""
         return tuple(self._since)

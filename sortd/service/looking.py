@@ -79,6 +79,10 @@ class Looker:
         """Whether a scan is still to come, or what it found is still being read."""
         return bool(self._scan_due or self._settled)
 
+    def settling(self, path: PurePath) -> bool:
+        """Whether the file at this path was seen to change and is waited for."""
+        return self._settler.waits_for(path)
+
     def step(self, now: float) -> set[Fingerprint]:
         """Go on: the videos about which something is known now that was not before."""
         paths = self._scan() if self._scan_due else self._expand()

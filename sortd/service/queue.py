@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 
 from sortd.domain import Fault, Job
 from sortd.judgement.pace import Pace
@@ -31,6 +32,7 @@ class Queue:
         self._tell = tell
         self._wall = wall
         self._in_flight = 0
+        self._changing: set[PurePath] = set()
         self._not_before = 0.0
         self._stalled: str | None = None
         self.pace = Pace()
@@ -43,7 +45,9 @@ class Queue:
         """The next batch; None: one is in flight, or nothing waits."""
         if self._in_flight or self._wall() < self._not_before:
             return None
-        jobs = self._memory.backlog.next_jobs(BATCH, labelled_first=labelled_first)
+        # A file that somebody still writes would come back at once, again and again.
+        self._changing = {path for path in self._changing if self._looker.settling(path)}
+        jobs = self._memory.backlog.next_jobs(BATCH, labelled_first=labelled_first, but_at=self._changing)
         if not jobs:
             return None
         with self._memory.transaction():
@@ -66,6 +70,7 @@ class Queue:
                     self._decider.add([job.fingerprint])
                 case ExtractionFailed(job, None, _):
                     backlog.release(job)
+                    self._changing.add(job.path)
                     self._looker.touch(job.path)
                 case ExtractionFailed(job, Fault() as fault, why):
                     if backlog.fail(job, fault, why) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -59,8 +59,13 @@ class Backlog:
         self._db.execute("UPDATE attempts SET running = NULL")
         return [aside for aside in self.set_aside() if (aside.fingerprint,) in guilty]
 
-    def next_jobs(self, limit: int, *, labelled_first: bool) -> tuple[Job, ...]:
-        """Up to `limit` jobs for one batch, none begun already; one alone where its last batch was lost."""
+    def next_jobs(
+        self, limit: int, *, labelled_first: bool, but_at: Collection[PurePath] = frozenset()
+    ) -> tuple[Job, ...]:
+        """Up to `limit` jobs for one batch, none begun already; one alone where its last batch was lost.
+
+        `but_at`: none of files at these paths.
+        """
         rows = self._db.execute(
             "SELECT v.fingerprint, min(f.path), f.inode, f.size, f.mtime_ns, coalesce(a.alone, 0) FROM videos v"
             " JOIN files f ON f.fingerprint = v.fingerprint AND NOT f.gone"
@@ -68,8 +73,9 @@ class Backlog:
             " WHERE v.pending AND a.fault IS NULL AND a.running IS NULL GROUP BY v.fingerprint"
             " ORDER BY coalesce(a.count, 0) + coalesce(a.alone, 0),"
             f" v.home IS {'' if labelled_first else 'NOT'} NULL, v.first_seen DESC, v.fingerprint LIMIT ?",
-            limit,
+            limit + len(but_at),
         ).fetchall()
+        rows = [row for row in rows if path_of(row[1]) not in but_at][:limit]
         # One whose last batch was lost goes by itself, and never joins another batch.
         batch = rows[:1] if rows and rows[0][5] else [row for row in rows if not row[5]]
         return tuple(Job(row[0], path_of(row[1]), Identity(*row[2:5]), self._lacking(row[0])) for row in batch)

@@ -123,6 +123,13 @@ def test_labelled_videos_come_first_until_there_is_a_classifier_then_the_newest_
     assert (first, later) == (["cats/c.mp4", "new.mp4", "old.mp4"], ["new.mp4", "old.mp4", "cats/c.mp4"])
 
 
+def test_a_file_that_still_changes_keeps_nobody_else_waiting(memory):
+    for n, path in enumerate(("whole.mp4", "growing.mp4")):
+        memory.index.see(sighting(path, Fingerprint(path), n), now=float(n))
+    (job,) = memory.backlog.next_jobs(1, labelled_first=True, but_at={PurePath("growing.mp4")})
+    assert job.path == PurePath("whole.mp4")
+
+
 def test_a_set_aside_video_is_tried_again_when_its_file_changes(memory):
     memory.index.see(sighting(), now=1.0)
     assert memory.backlog.fail(job(memory), Fault.DAMAGED, "torn") == 1

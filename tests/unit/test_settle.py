@@ -22,7 +22,9 @@ def test_a_growing_file_starts_its_wait_again():
     assert not settler.observe(CLIP, Identity(1, 20, 5), now=2.0)
     assert not settler.observe(CLIP, Identity(1, 20, 5), now=3.9)
     assert settler.waiting() == (CLIP,)
+    assert settler.waits_for(CLIP)
     assert settler.observe(CLIP, Identity(1, 20, 5), now=4.0)
+    assert not settler.waits_for(CLIP)
 
 
 def test_a_file_that_is_gone_needs_no_wait():
