@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -85,6 +86,43 @@ def slow_copy(source: Path, target: Path, *, seconds: float, preallocate: bool =
                 file = stack.enter_context(target.open("r+b"))
 
 
+def another(clip: Path, target: Path, number: int) -> Path:
+    """The same film under another content: with a box at its end that players skip."""
+    padding = number.to_bytes(8, "big")
+    target.write_bytes(clip.read_bytes() + (8 + len(padding)).to_bytes(4, "big") + b"free" + padding)
+    return target
+
+
+# Processes
+
+
+@contextlib.contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A process stands still while the block runs."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def called(process: int) -> str:
+    """The command line of a process; nothing where it is gone."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def have_open(processes: Sequence[int], path: Path) -> bool:
+    """Whether one of the processes has this file open."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            if any(path.samefile(descriptor) for descriptor in Path(f"/proc/{process}/fd").iterdir()):
+                return True
+    return False
+
+
 # Filesystems
 
 
@@ -138,6 +176,12 @@ def inotify_limits(**limits: int) -> Iterator[None]:
             (INOTIFY / name).write_text(text)
 
 
+def with_inotify_limits(**limits: int) -> Sequence[str]:
+    """Words that run what follows them in a user namespace with its own watches=N or instances=N: nobody else's."""
+    set_limits = "".join(f"echo {value} > /proc/sys/user/max_inotify_{name} && " for name, value in limits.items())
+    return ["unshare", "--user", "--map-root-user", "sh", "-c", f'{set_limits}exec "$@"', "sh"]
+
+
 # System calls
 
 
@@ -154,6 +198,11 @@ def failing(calls: str, error: str, *, when: str = "1+", path: Path | None = Non
 def delaying(calls: str, seconds: float, *, when: str = "1+", path: Path | None = None) -> Sequence[str]:
     """Words that run what follows them, with these system calls begun late."""
     return _strace(calls, f"delay_enter={int(seconds * 1_000_000)}:when={when}", path)
+
+
+def pretending(calls: str, value: int, *, when: str = "1+") -> Sequence[str]:
+    """Words that run what follows them, with these system calls answered by a value and never made."""
+    return _strace(calls, f"retval={value}:when={when}", None)
 
 
 def tracing(calls: str, into: Path) -> Sequence[str]:
@@ -195,6 +244,11 @@ def _strace(calls: str, fault: str, path: Path | None) -> Sequence[str]:
     only = [] if path is None else ["-P", str(path)]
     inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
     return ["strace", "-f", "-qq", "-o", "/dev/null", *only, *inject, "--"]
+
+
+def aside(words: Sequence[str]) -> Sequence[str]:
+    """The same strace beside the service instead of above it, so that the service gets the signals meant for it."""
+    return [words[0], "-D", *words[1:]]
 
 
 # Measures
