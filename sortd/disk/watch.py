@@ -47,6 +47,8 @@ _ARRANGED: list[type[FileSystemEvent]] = [
 ]
 _PROBE = ".sortd-probe-"
 
+OVERFLOW = "more happened at once than the system keeps events of"
+
 
 def hint(path: str, *, folder: bool) -> Message | None:
     """What an event at `path` gives the inbox; relative to the root, "" for the root itself. None: nothing."""
@@ -75,7 +77,7 @@ def watch(root: Path, inbox: SimpleQueue[Message], *, mode: str, poll_seconds: f
 class Watcher:
     """`mode` says how it watches ("events" or "polling") and `why`, a sentence, what speaks against events.
 
-    It never raises for a root that cannot be watched: then it is not alive, and can be restarted.
+    It never raises for a root that cannot be watched: then it is lost, and can be restarted.
     """
 
     def __init__(self, root: Path, inbox: SimpleQueue[Message], *, mode: str, poll_seconds: float) -> None:
@@ -87,7 +89,7 @@ class Watcher:
         self._poll_seconds = poll_seconds
         self._observer: BaseObserver | None = None
         self._trouble = ""
-        self._stale = False
+        self._stale = ""
         self._standing = _standing(root)
         self._probed = threading.Event()
 
@@ -102,15 +104,18 @@ class Watcher:
         """Stop watching."""
         self._stop()
 
-    def alive(self) -> bool:
-        """Whether every folder is still watched: the threads live, and the root and what is mounted are the same."""
+    def lost(self) -> str:
+        """Why not every folder is watched any more, as a sentence; empty while all of them are."""
         observer = self._observer
-        return (
-            observer is not None
-            and not (self._trouble or self._stale)
-            and all(thread.is_alive() for thread in (observer, *observer.emitters))
-            and self._standing == _standing(self._root)
-        )
+        if self._trouble or self._stale:
+            return self._trouble or self._stale
+        if observer is None:
+            return self.why or "nobody listens"
+        if not all(thread.is_alive() for thread in (observer, *observer.emitters)):
+            return "the thread that listens ended"
+        if self._standing != _standing(self._root):
+            return "the root was made anew, or a filesystem came or went"
+        return ""
 
     def restart(self) -> None:
         """Begin anew; what happened meanwhile only a rescan tells."""
@@ -128,7 +133,7 @@ class Watcher:
             path.unlink(missing_ok=True)
 
     def _start(self) -> None:
-        self._stale = False
+        self._stale = ""
         self._standing = _standing(self._root)
         remote = next((mount.kind for mount in self._standing[1] if mount.is_remote), None)
         if self._wish == "polling":
@@ -185,7 +190,7 @@ class Watcher:
 
     def _note_stale(self, why: str) -> None:
         if not self._stale:
-            self._stale = True
+            self._stale = why
             self._inbox.put(RescanDue(why))
 
     def _note_trouble(self, problem: OSError) -> None:
@@ -271,7 +276,7 @@ if sys.platform == "linux":
         def handle_event(self, event: InotifyEvent) -> None:
             if event.is_queue_overflow:
                 # watchdog would renew its watches in place, which overflows the queue again where folders are many.
-                self._note_stale("overflow")
+                self._note_stale(OVERFLOW)
             else:
                 super().handle_event(event)
             if event.mask & InotifyConstants.IN_UNMOUNT:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.marker import RootAway
-from sortd.disk.watch import Watcher, watch
+from sortd.disk.watch import watch
 from sortd.domain import FeatureSpace
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.extract import encoder
@@ -31,6 +31,7 @@ from sortd.messages import (
 from sortd.service import notify
 from sortd.service.children import extraction_worker, training_worker
 from sortd.service.control import listen
+from sortd.service.hearing import Ears
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.schedule import schedule
 from sortd.service.sorter import Sorter
@@ -146,7 +147,7 @@ class Daemon:
         stack.callback(extraction.stop)
         training = training_worker(self._config, guard.state, self._inbox)
         stack.callback(training.stop)
-        watcher = None if self._once else self._open_ears(sorter, guard, stack)
+        ears = None if self._once else self._open_ears(sorter, guard, stack)
         sorter.start()
         if self._once:
             sorter.learner.ask("one pass was asked for")
@@ -177,7 +178,7 @@ class Daemon:
             if now >= check_at or self._problem is not None:
                 check_at = now + self._check_seconds
                 notify.alive()
-                self._check(sorter, guard, watcher)
+                self._check(sorter, guard, ears)
             # Whatever came, time is given to what waits, also when messages never cease.
             messages.append(Tick())
 
@@ -222,7 +223,7 @@ class Daemon:
             tally = sorter.memory.index.tally()
             self._progress(tally.total - tally.pending, tally.total)
 
-    def _check(self, sorter: Sorter, guard: Guard, watcher: Watcher | None) -> None:
+    def _check(self, sorter: Sorter, guard: Guard, ears: Ears | None) -> None:
         """Notice a root that went or came back, weights that did, and a watcher that died."""
         why = guard.here()
         if why is not None and self._once:
@@ -238,9 +239,8 @@ class Daemon:
         if why is None and space != sorter.memory.space:
             self._log.info("encoder_changed", encoder=encoder(extract_settings(self._config)))
             sorter.want(space)
-        if why is None and watcher is not None and (back or not watcher.alive()):
-            watcher.restart()
-            sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
+        if why is None and ears is not None and ears.mend(anew=back):
+            sorter.watcher = ears.state()
             back = True
         if back:
             self._inbox.put(RescanDue("the watcher began anew"))
@@ -279,19 +279,18 @@ class Daemon:
 
     # The parts
 
-    def _open_ears(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> Watcher:
-        settings = self._config.watch
-        watcher = stack.enter_context(
-            watch(guard.root, self._inbox, mode=settings.mode, poll_seconds=settings.poll_seconds)
-        )
+    def _open_ears(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> Ears:
+        asked = self._config.watch
+        watcher = stack.enter_context(watch(guard.root, self._inbox, mode=asked.mode, poll_seconds=asked.poll_seconds))
         stack.enter_context(schedule(self._config.train.cron, self._inbox))
         stack.enter_context(listen(guard.state, self._inbox))
-        sorter.watcher = {"mode": watcher.mode, "why": watcher.why}
+        ears = Ears(watcher, warn=self._log.warning)
+        sorter.watcher = ears.state()
         serving = encoder(extract_settings(self._config))
         self._log.info("ready", root=guard.root, watcher=watcher.mode, why=watcher.why, encoder=serving)
         if notify.listening():
             notify.ready(self._in_one_line(sorter))
-        return watcher
+        return ears
 
     def _tell_missing_weights(self) -> None:
         settings = extract_settings(self._config)
