@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
@@ -50,7 +51,7 @@ class Looker:
         self._tell = tell
         self._wall = wall
         self._touched: set[PurePath] = set()
-        self._settled: dict[PurePath, None] = {}
+        self._settled: dict[PurePath, Identity | None] = {}
         self._scan_due = False
         self._scan_passed = False
         self.label_changes = 0
@@ -89,21 +90,25 @@ class Looker:
         for path in {*paths, *self._settler.waiting()}:
             identity = self._stat(path)
             if self._settler.observe(path, identity, now):
-                if self._library.is_being_written(path):
-                    # A writer that pauses is no writer that is done: the wait begins again.
-                    self._settler.observe(path, identity, now)
-                else:
-                    self._settled[path] = None
-        batch = [path for path, _ in zip(self._settled, range(MOST_AT_ONCE), strict=False)]
-        for path in batch:
-            del self._settled[path]
-        changed = self._look(batch) if batch else set()
+                self._settled[path] = identity
+        batch = list(islice(self._settled, MOST_AT_ONCE))
+        still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
+        changed = self._look(still) if still else set()
         if self._scan_passed and not (self._settled or self._settler.waiting()):
             self._scan_passed = False
             with self._memory.transaction():
                 # What was lost since that scan began may be a move half seen: another scan tells.
                 self._scan_due = self._memory.index.forget_lost(now=self._wall())
         return changed
+
+    def _is_still(self, path: PurePath, settled: Identity | None, now: float) -> bool:
+        """Whether a settled file may be looked at: in a crowd its turn comes late, and it may be written by then."""
+        identity = self._stat(path)
+        if identity is None or (identity == settled and not self._library.is_being_written(path)):
+            return True
+        # A writer that pauses is no writer that is done: the wait begins again.
+        self._settler.observe(path, identity, now)
+        return False
 
     def _stat(self, path: PurePath) -> Identity | None:
         try:
