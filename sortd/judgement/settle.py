@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import PurePath
 
 from sortd.domain import Identity
@@ -21,6 +22,7 @@ class Settler:
             return True
         seen, since = self._since.get(path, (None, now))
         if seen != identity:
+            self._since.pop(path, None)  # those that began to wait last stand last
             self._since[path] = (identity, now)
             return False
         if now - since < self._quiet_seconds:
@@ -32,6 +34,10 @@ class Settler:
         """Whether the path is to be shown again."""
         return path in self._since
 
+    def due(self, now: float) -> tuple[PurePath, ...]:
+        """Paths to show again now: each once its quiet time has passed, however many wait beside it."""
+        return tuple(takewhile(lambda path: now - self._since[path][1] >= self._quiet_seconds, self._since))
+
     def waiting(self) -> tuple[PurePath, ...]:
-        """Paths to show again."""
+        """Paths that have not passed yet."""
         return tuple(self._since)

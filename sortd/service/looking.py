@@ -87,7 +87,7 @@ class Looker:
     def step(self, now: float) -> set[Fingerprint]:
         """Go on: the videos about which something is known now that was not before."""
         paths = self._scan() if self._scan_due else self._expand()
-        for path in {*paths, *self._settler.waiting()}:
+        for path in {*paths, *self._settler.due(now)}:
             identity = self._stat(path)
             if self._settler.observe(path, identity, now):
                 self._settled[path] = identity

@@ -6,6 +6,7 @@ from sortd.domain import Identity
 from sortd.judgement.settle import Settler
 
 CLIP = PurePath("clip.mp4")
+OTHER = PurePath("other.mp4")
 
 
 def test_a_file_passes_when_it_was_still_for_the_quiet_time():
@@ -32,3 +33,14 @@ def test_a_file_that_is_gone_needs_no_wait():
     settler.observe(CLIP, Identity(1, 10, 5), now=0.0)
     assert settler.observe(CLIP, None, now=0.1)
     assert settler.waiting() == ()
+
+
+def test_each_waiting_file_is_due_once_its_own_quiet_time_has_passed():
+    settler = Settler(2.0)
+    settler.observe(CLIP, Identity(1, 10, 5), now=0.0)
+    settler.observe(OTHER, Identity(2, 10, 5), now=1.0)
+    assert settler.due(1.9) == ()
+    assert settler.due(2.0) == (CLIP,)
+    settler.observe(CLIP, Identity(1, 20, 5), now=2.0)
+    assert settler.due(3.5) == (OTHER,)
+    assert settler.due(4.0) == (OTHER, CLIP)
