@@ -101,7 +101,7 @@ def stopped(process: int) -> Iterator[None]:
     """A process stands still while the block runs."""
     os.kill(process, signal.SIGSTOP)
     try:
-        while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "Tt":
             time.sleep(0.01)
         yield
     finally:
