@@ -5,10 +5,16 @@ SortdError                  anything sortd can say in one clear line
 ├── LibraryUnavailable      the root, its marker or its state is not there, or is another service's
 ├── ExtractionError         this video gives no features; carries its Fault
 ├── DeviceLost              the device that computes is lost to this process; a new process may have it again
-└── MoveRefused             nothing was moved; carries why
+├── MoveRefused             nothing was moved; carries why
+│   ├── NameTaken           a name of the plan was taken since: plan afresh
+│   ├── Elsewhere           the target is on another filesystem: only a copy gets there
+│   └── FolderRefuses       the folder takes no file at all now, so none need be tried
+└── MoveUnfinished          neither done nor taken back: the intent stays open until the next look at it
 """
 
 from __future__ import annotations
+
+from pathlib import PurePath
 
 from sortd.domain import Fault
 
@@ -43,3 +49,28 @@ class DeviceLost(SortdError):
 
 class MoveRefused(SortdError):
     """Nothing was moved: every file of the group is where it was."""
+
+
+class NameTaken(MoveRefused):
+    """A name of the plan was taken since: plan afresh."""
+
+
+class Elsewhere(MoveRefused):
+    """The target is on another filesystem: only a copy gets there."""
+
+
+class FolderRefuses(MoveRefused):
+    """The folder takes no file at all now: it is full, read-only, without permission."""
+
+    def __init__(self, folder: PurePath, why: str) -> None:
+        super().__init__(folder, why)
+        self.folder = folder
+        self.why = why
+
+    def __str__(self) -> str:
+        """Tell which one, and why."""
+        return f"{'the root' if self.folder == PurePath() else self.folder}: {self.why}"
+
+
+class MoveUnfinished(SortdError):
+    """Neither done nor taken back: the intent stays open until `recover` tells where the file stands."""

@@ -8,9 +8,9 @@ from pathlib import PurePath
 
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
-from sortd.disk.move import FileMover, NameTaken, Standing, plan_move
+from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting
-from sortd.errors import MoveRefused
+from sortd.errors import MoveRefused, NameTaken
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
 from sortd.store.journal import Entry, Step

@@ -11,10 +11,10 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from sortd.disk.move import FileMover, MoveUnfinished, NameTaken, Standing, plan_move
+from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.plain import identity_of
 from sortd.domain import Identity, MovePlan
-from sortd.errors import MoveRefused
+from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
 from tests.folders import Tree, make, read
 
 CLIP, SUBTITLES = PurePath("clip.mp4"), PurePath("clip.srt")
@@ -191,7 +191,7 @@ def test_another_filesystem_is_noticed_by_trying(root: Path) -> None:
         pytest.skip("mounting needs root")
     try:
         assert (root / "cats").stat().st_dev == root.stat().st_dev
-        with pytest.raises(MoveRefused, match="another filesystem"):
+        with pytest.raises(Elsewhere, match="another filesystem"):
             move(root)
         assert read(root) == BEFORE
     finally:
@@ -267,11 +267,11 @@ def test_linking_refuses_to_replace_too(root: Path) -> None:
 @pytest.mark.parametrize(
     ("injections", "said"),
     [
-        (["renameat2:error=EINVAL", "linkat:error=EPERM"], "MoveRefused this filesystem can neither"),
+        (["renameat2:error=EINVAL", "linkat:error=EPERM"], "FolderRefuses cats: this filesystem can neither"),
         (["renameat2:error=EINVAL", "unlinkat:error=EACCES:when=1"], "MoveRefused clip.mp4: Permission denied"),
-        (["renameat2:error=EINVAL", "linkat:error=ENOSPC:when=2"], "MoveRefused clip.srt: No space left"),
+        (["renameat2:error=EINVAL", "linkat:error=ENOSPC:when=2"], "FolderRefuses cats: No space left"),
         (["renameat2:error=EACCES:when=2"], "MoveRefused cats/clip.srt: Permission denied"),
-        (["renameat2:error=EXDEV"], "MoveRefused cats/clip.mp4 is on another filesystem"),
+        (["renameat2:error=EXDEV"], "Elsewhere cats/clip.mp4 is on another filesystem"),
         (["fsync:error=EIO"], "MoveRefused a folder: Input/output error"),
     ],
     ids=[
