@@ -226,6 +226,24 @@ class MovePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifiedCopy:
+    """What was read back of a copy: what tells it from any other file, and the hash of all that is in it."""
+
+    identity: Identity
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One file of a move, and what it was when the move was decided; `copy` is what was made of it elsewhere."""
+
+    source: PurePath
+    target: PurePath
+    identity: Identity
+    copy: VerifiedCopy | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One video and the parts of feature spaces that it lacks."""
 

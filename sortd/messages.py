@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from sortd.domain import Fault, Feature, FeatureSpace, Job
+from sortd.domain import Fault, Feature, FeatureSpace, Job, Step, VerifiedCopy
+from sortd.errors import MoveRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class RetrainDue:
     """Train, if labels changed."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The owner may have mended what refused: try at once what would be tried later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,15 @@ class TrainingLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """The copies that the move of this number waits for: one for each step, or why there are none."""
+
+    number: int
+    copies: tuple[VerifiedCopy, ...]
+    refused: MoveRefused | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish the step at hand and leave."""
 
@@ -114,6 +129,7 @@ Message = (
     | Tick
     | RescanDue
     | RetrainDue
+    | RetryDue
     | Asked
     | Extracted
     | ExtractionFailed
@@ -122,6 +138,7 @@ Message = (
     | Said
     | Trained
     | TrainingLost
+    | Copied
     | Stop
 )
 
@@ -153,4 +170,12 @@ class Train:
     lesson: Lesson
 
 
-Order = Extract | Train
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Make verified copies of a move's files, beside their targets and under temporary names."""
+
+    number: int
+    steps: tuple[Step, ...]
+
+
+Order = Extract | Train | Copy

@@ -8,13 +8,15 @@ from pathlib import PurePath
 from typing import Any
 
 from sortd.domain import Category, Fingerprint, Placer
-from sortd.errors import MoveRefused, SortdError
+from sortd.errors import SortdError
 from sortd.judgement.reconcile import Confirmed, apply
+from sortd.messages import Copied
 from sortd.service.deciding import Decider
 from sortd.service.filing import Filer
 from sortd.service.telling import Tell
+from sortd.service.undoing import Reply, Undoer
 from sortd.store.decisions import DecisionLog
-from sortd.store.journal import Entry
+from sortd.store.journal import DONE, Entry
 from sortd.store.memory import Memory
 
 
@@ -47,9 +49,9 @@ class Answers:
         self._away = away
         self._status = status
         self._labels_changed = labels_changed
+        self._undoer = Undoer(memory, filer, decider, labels_changed=labels_changed)
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
             "status": lambda _: self._status(),
-            "undo": self._undo,
             "confirm": self._confirm,
             "forget": self._forget,
             "pause": lambda _: self._pause(paused=True),
@@ -57,40 +59,45 @@ class Answers:
             "retry": self._retry,
         }
 
-    def to(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Carry a request out; `error` in the answer says why not."""
-        answer = self._known.get(str(request.get("do")))
-        if answer is None:
-            return {"error": f"unknown request {request.get('do')!r}"}
-        away = self._away()
-        if away is not None and request["do"] != "status":
-            return {"error": away}
+    def to(self, request: Mapping[str, Any], reply: Reply, *, now: float) -> None:
+        """Carry a request out and reply, once; `error` in the answer says why not. Only `undo` may reply later."""
+        answer: Mapping[str, Any] | None = {"error": "the service could not do it; its log says why"}
         try:
-            return answer(request)
+            answer = self._carry_out(request, reply, now)
         except SortdError as error:
-            return {"error": str(error)}
+            answer = {"error": str(error)}
+        finally:
+            if answer is not None:
+                reply(answer)
 
-    def _undo(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        entries = self._entries(request)
-        if not entries:
-            raise Refused("there is no such move to undo")
-        done, refused = [], []
-        for entry in entries:
-            path = entry.steps[0].target
-            try:
-                back = self._filer.put_back(entry)
-            except MoveRefused as no:
-                refused.append({"path": str(path), "why": str(no)})
-                continue
-            done.append({"id": entry.number, "from": str(path), "to": str(back)})
-            if self._memory.index.record(entry.fingerprint).home is None:
-                self._decider.add([entry.fingerprint])
-        self._labels_changed(len(done))
-        return {"done": done, "refused": refused}
+    def land(self, copied: Copied) -> None:
+        """The copies for an undo are made, or failed."""
+        self._undoer.land(copied)
+
+    def remind(self, *, now: float) -> None:
+        """Reply to what is through by now, or has waited long enough."""
+        self._undoer.answer(now=now)
+
+    def _carry_out(self, request: Mapping[str, Any], reply: Reply, now: float) -> Mapping[str, Any] | None:
+        do, away = str(request.get("do")), self._away()
+        if away is not None and do != "status":
+            return {"error": away}
+        if do == "undo":
+            self._undoer.undo(self._entries(request), reply, now=now)
+            return None
+        if do not in self._known:
+            return {"error": f"unknown request {request.get('do')!r}"}
+        return self._known[do](request)
 
     def _entries(self, request: Mapping[str, Any]) -> list[Entry]:
-        """The moves meant, the latest first."""
-        entries = [entry for entry in self._memory.journal.recent() if entry.state == "done"]
+        """The moves meant, the latest first; there is one at least."""
+        entries = self._chosen(request)
+        if not entries:
+            raise Refused("there is no such move to undo")
+        return entries
+
+    def _chosen(self, request: Mapping[str, Any]) -> list[Entry]:
+        entries = [entry for entry in self._memory.journal.recent() if entry.state == DONE]
         if "path" in request:
             clip = self._video_at(request["path"])
             return [entry for entry in entries if entry.fingerprint == clip][:1]

@@ -1,4 +1,4 @@
-"""The service's two children: what they are told, and how their answers come to the inbox."""
+"""The service's children: what they are told, and how their answers come to the inbox."""
 
 from __future__ import annotations
 
@@ -7,14 +7,31 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from sortd.config import Config
+from sortd.disk.guard import Guard
 from sortd.domain import Fault, Fingerprint, Job
+from sortd.errors import FolderRefuses
 from sortd.extract import Settings
-from sortd.messages import BatchLost, Extracted, ExtractionFailed, Lesson, Message, Said, Stalled, TrainingLost
+from sortd.messages import (
+    BatchLost,
+    Copied,
+    Copy,
+    Extract,
+    Extracted,
+    ExtractionFailed,
+    Lesson,
+    Message,
+    Order,
+    Said,
+    Stalled,
+    Train,
+    TrainingLost,
+)
 from sortd.service.opening import extract_settings
 from sortd.service.worker import Lost, Worker
 
 EXTRACTION = "sortd.service.extracting:extraction"
 TRAINING = "sortd.service.training:training"
+COPYING = "sortd.service.copying:copying"
 
 LOADING_SECONDS = 30.0
 """The extraction child may be silent for so long, however short the timeout is: it starts, and loads its networks.
@@ -24,6 +41,9 @@ Its decoders keep the timeout as it is.
 
 TRAINING_DEADLINE_SECONDS = 1800.0
 TRAINING_THREADS = 2
+COPYING_DEADLINE_SECONDS = 300.0
+"""So long may a disk take for the few megabytes between two signs of life."""
+COPYING_IDLE_SECONDS = 30.0
 EXTRACTION_THREADS = 2
 """Decoders work beside; the networks gain from a second core, the built-in encoder hardly loses by it."""
 
@@ -49,6 +69,30 @@ class TrainingSettings:
 def patience(timeout_seconds: float) -> float:
     """For how long the extraction child may be silent."""
     return max(timeout_seconds, LOADING_SECONDS)
+
+
+class Children:
+    """All of them; none is started before it has work."""
+
+    def __init__(self, config: Config, guard: Guard, inbox: SimpleQueue[Message]) -> None:
+        self._extraction = extraction_worker(config, guard.root, inbox)
+        self._training = training_worker(config, guard.state, inbox)
+        self._copying = copying_worker(guard.root, inbox)
+
+    def submit(self, order: Order) -> None:
+        """Hand an order to the one whose work it is."""
+        match order:
+            case Extract(jobs):
+                self._extraction.submit(jobs)
+            case Train(lesson):
+                self._training.submit(lesson)
+            case Copy():
+                self._copying.submit(order)
+
+    def stop(self) -> None:
+        """End them, whatever they are doing."""
+        for worker in (self._copying, self._training, self._extraction):
+            worker.stop()
 
 
 def extraction_worker(config: Config, root: Path, inbox: SimpleQueue[Message]) -> Worker:
@@ -95,4 +139,22 @@ def training_worker(config: Config, state: Path, inbox: SimpleQueue[Message]) ->
         deadline_seconds=TRAINING_DEADLINE_SECONDS,
         idle_seconds=0.0,
         threads=TRAINING_THREADS,
+    )
+
+
+def copying_worker(root: Path, inbox: SimpleQueue[Message]) -> Worker:
+    """Takes orders to copy; one copy is made at a time."""
+
+    def on_end(order: Copy, lost: Lost | None) -> None:
+        if lost is not None:
+            inbox.put(Copied(order.number, (), FolderRefuses(order.steps[0].target.parent, lost.message)))
+
+    return Worker(
+        COPYING,
+        root,
+        on_answer=lambda _, answer: inbox.put(answer),
+        on_end=on_end,
+        deadline_seconds=COPYING_DEADLINE_SECONDS,
+        idle_seconds=COPYING_IDLE_SECONDS,
+        threads=1,
     )

@@ -18,18 +18,18 @@ from sortd.errors import LibraryUnavailable, SortdError
 from sortd.extract import encoder
 from sortd.log import get
 from sortd.messages import (
-    Extract,
     Extracted,
     ExtractionFailed,
     Message,
     Order,
     RescanDue,
     RetrainDue,
+    RetryDue,
     Stop,
     Tick,
 )
 from sortd.service import notify
-from sortd.service.children import extraction_worker, training_worker
+from sortd.service.children import Children
 from sortd.service.control import listen
 from sortd.service.hearing import Ears
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
@@ -103,6 +103,7 @@ class Daemon:
 
         def handle(number: int, _: object) -> None:
             if number == signal.SIGHUP:
+                self._inbox.put(RetryDue())
                 self._inbox.put(RescanDue("SIGHUP"))
                 self._inbox.put(RetrainDue("SIGHUP"))
             else:
@@ -143,10 +144,8 @@ class Daemon:
     # The loop
 
     def _loop(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> None:
-        extraction = extraction_worker(self._config, guard.root, self._inbox)
-        stack.callback(extraction.stop)
-        training = training_worker(self._config, guard.state, self._inbox)
-        stack.callback(training.stop)
+        children = Children(self._config, guard, self._inbox)
+        stack.callback(children.stop)
         ears = None if self._once else self._open_ears(sorter, guard, stack)
         sorter.start()
         if self._once:
@@ -158,16 +157,13 @@ class Daemon:
             ordered = False
             for message in messages:
                 if isinstance(message, Stop):
-                    self._stop(sorter, message.why)
+                    self._stop(sorter, children, message.why)
                     return
                 for order in self._handle(sorter, message):
                     ordered = True
-                    if isinstance(order, Extract):
-                        extraction.submit(order.jobs)
-                    else:
-                        training.submit(order.lesson)
+                    children.submit(order)
             if self._once and not ordered and sorter.idle():
-                self._stop(sorter, "one pass was made")
+                self._stop(sorter, children, "one pass was made")
                 return
             now = time.monotonic()
             messages = self._wait(min(rescan_at, check_at, sorter.wakes_at(now) or check_at) - now)
@@ -271,8 +267,9 @@ class Daemon:
             state=told["state"], why=told["why"], pending=tally.pending, total=tally.total, ends_at=told["ends_at"]
         )
 
-    def _stop(self, sorter: Sorter, why: str) -> None:
+    def _stop(self, sorter: Sorter, children: Children, why: str) -> None:
         notify.stopping()
+        children.stop()  # so that no child goes on with what is taken back
         with contextlib.suppress(LibraryUnavailable):
             sorter.release()
         self._log.info("stopped", why=why)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 
-from sortd.domain import Decision, Fingerprint, Leave, MoveTo, Reason
-from sortd.errors import SortdError
+from sortd.domain import Category, Fingerprint, Leave, MoveTo, Reason
+from sortd.errors import FolderRefuses, MoveRefused, SortdError
+from sortd.messages import Copied
 from sortd.service.filing import Filer
-from sortd.service.judge import Judge
+from sortd.service.judge import Judge, Verdict
+from sortd.service.refusing import Refusals
 from sortd.service.telling import Tell
+from sortd.store.journal import DONE, Entry
 from sortd.store.memory import Memory
 
 AT_ONCE = 20
@@ -25,8 +30,17 @@ def is_paused(memory: Memory) -> bool:
     return memory.database.note(_PAUSED) == "1"
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A video stays: `why` in words, or `told` already of its folder."""
+
+    leave: Leave
+    why: str | None = None
+    told: bool = False
+
+
 class Decider:
-    """Holds the videos to decide; `observe`: never move."""
+    """Holds the videos to decide; `observe`: never move. Times named `now` are seconds on the monotonic clock."""
 
     def __init__(
         self, memory: Memory, judge: Judge, filer: Filer, *, observe: bool, tell: Tell, wall: Callable[[], float]
@@ -37,7 +51,9 @@ class Decider:
         self._observe = observe
         self._tell = tell
         self._wall = wall
+        self._refusals = Refusals(memory, tell)
         self._waiting: dict[Fingerprint, None] = {}
+        self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
 
     def add(self, clips: Iterable[Fingerprint]) -> None:
         """Decide these anew: what is known of them changed."""
@@ -51,16 +67,41 @@ class Decider:
         """Decide those anew whose reason may have passed by itself."""
         self.add(self._memory.index.left_for(MAY_PASS))
 
-    def waiting(self) -> bool:
-        """Whether any is still to decide."""
-        return bool(self._waiting)
+    def retry(self) -> None:
+        """Try at once the folders that refused: the owner may have mended them."""
+        self._refusals.forgive()
+        self.add(self._memory.index.left_for((Reason.MOVE_REFUSED,)))
 
-    def step(self) -> None:
+    def waiting(self) -> bool:
+        """Whether any is still to decide and can be decided now."""
+        return bool(self._waiting or (self._behind and not self._filer.copies()))
+
+    def step(self, now: float) -> None:
         """Decide some."""
         self._judge.refresh()
+        if self._refusals.end(now=now):
+            self.add(self._memory.index.left_for((Reason.MOVE_REFUSED,)))
+        if self._behind and not self._filer.copies():
+            clip = next(iter(self._behind))
+            del self._behind[clip]
+            self.add([clip])
         for clip in [clip for clip, _ in zip(self._waiting, range(AT_ONCE), strict=False)]:
             del self._waiting[clip]
-            self._decide(clip)
+            self._decide(clip, now)
+
+    def land(self, copied: Copied, entry: Entry, now: float) -> None:
+        """The copies for a move are made, or failed: finish it, if it is what would be decided now."""
+        self._judge.refresh()
+        verdict = self._judge.judge(entry.fingerprint, now=self._wall())
+        decision = None if verdict is None or self.paused else verdict.decision
+        wanted = isinstance(decision, MoveTo) and decision.category == entry.category
+        if copied.refused is None and not wanted:
+            copied = replace(copied, refused=MoveRefused("it was decided otherwise while it was copied"))
+        left = self._attempt(lambda: self._filer.land(copied), entry.category, now)
+        if verdict is None or not wanted:
+            self.add([entry.fingerprint])
+        elif left is not None:
+            self._note(entry.fingerprint, verdict, left)
 
     @property
     def paused(self) -> bool:
@@ -71,35 +112,57 @@ class Decider:
         """Keep the owner's wish, over restarts too."""
         self._memory.database.write_note(_PAUSED, "1" if paused else "0")
         if not paused:
+            self._refusals.forgive()
             self.add_all()
 
-    def _decide(self, clip: Fingerprint) -> None:
+    def _decide(self, clip: Fingerprint, now: float) -> None:
+        if clip in {entry.fingerprint for entry in self._filer.copies()}:
+            return
         verdict = self._judge.judge(clip, now=self._wall())
         if verdict is None or verdict.fault is not None:
             return
-        decision: Decision = verdict.decision
-        why: str | None = None
-        if isinstance(decision, MoveTo):
-            refusal = self._move(clip, decision)
-            decision, why = refusal or (decision, None)
-        if isinstance(decision, Leave) and decision.reason is not Reason.PENDING:
-            confidence = None if verdict.prediction is None else round(verdict.prediction.confidence, 4)
-            facts = {"reason": decision.reason, "category": decision.category, "confidence": confidence}
-            with self._memory.transaction():
-                if self._memory.index.tell_left(clip, decision.reason, decision.category):
-                    self._tell("left", path=verdict.path, **facts, **({} if why is None else {"why": why}))
+        if isinstance(verdict.decision, MoveTo):
+            left = self._move(clip, verdict.decision, now)
+            if left is not None:
+                self._note(clip, verdict, left)
+        elif verdict.decision.reason is not Reason.PENDING:
+            self._note(clip, verdict, _Left(verdict.decision))
 
-    def _move(self, clip: Fingerprint, move: MoveTo) -> tuple[Leave, str | None] | None:
-        """Carry a move out; where it may not or could not be made: why not."""
+    def _move(self, clip: Fingerprint, move: MoveTo, now: float) -> _Left | None:
+        """Carry a move out, or let it wait for its turn; where it may not or could not be made: why not."""
+        category = move.category
         if self.paused:
-            return Leave(Reason.PAUSED, move.category), None
+            return _Left(Leave(Reason.PAUSED, category))
         if self._observe:
-            return Leave(Reason.OBSERVE_MODE, move.category), None
+            return _Left(Leave(Reason.OBSERVE_MODE, category))
         sighting = self._judge.unsorted(clip)
         if sighting is None:
             return None
+        if self._refusals.hold(sighting.path.parent, PurePath(category), now=now):
+            return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
+        if category in {entry.category for entry in self._filer.copies()}:
+            self._behind[clip] = None
+            return None
+        return self._attempt(lambda: self._filer.file(sighting, move), category, now)
+
+    def _attempt(self, act: Callable[[], Entry], category: Category, now: float) -> _Left | None:
+        """Move, or begin to; what a whole folder refuses is told of the folder."""
         try:
-            self._filer.file(sighting, move)
+            entry = act()
+        except FolderRefuses as refused:
+            self._refusals.refuse(refused, now=now)
+            return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
         except SortdError as refused:
-            return Leave(Reason.MOVE_REFUSED, move.category), str(refused)
+            return _Left(Leave(Reason.MOVE_REFUSED, category), why=str(refused))
+        if entry.state == DONE:
+            self._refusals.accept(entry.steps[0].source.parent, PurePath(category))
         return None
+
+    def _note(self, clip: Fingerprint, verdict: Verdict, left: _Left) -> None:
+        """Remember why a video was left, and tell what is news and was not told of its folder."""
+        confidence = None if verdict.prediction is None else round(verdict.prediction.confidence, 4)
+        facts = {"reason": left.leave.reason, "category": left.leave.category, "confidence": confidence}
+        with self._memory.transaction():
+            news = self._memory.index.tell_left(clip, left.leave.reason, left.leave.category)
+            if news and not left.told:
+                self._tell("left", path=verdict.path, **facts, **({} if left.why is None else {"why": left.why}))

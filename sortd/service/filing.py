@@ -1,19 +1,25 @@
-"""Moves that survive anything: the intent is committed, the file moved, the outcome committed."""
+"""Moves that survive anything: the intent is committed, the file moved, the outcome committed.
+
+A move to another filesystem waits, open, for the copying child; `land` finishes it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.disk.move import FileMover, Standing, plan_move
-from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting
-from sortd.errors import MoveRefused, NameTaken
+from sortd.disk.transfer import publish, was_put_back, withdraw
+from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
+from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.messages import Copied, Copy
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
-from sortd.store.journal import Entry, Step
+from sortd.store.journal import Entry
 from sortd.store.memory import Memory
 
 RACES = 5
@@ -42,30 +48,79 @@ class Filer:
         self._companions = companions
         self._tell = tell
         self._wall = wall
+        self._copies: dict[int, Entry] = {}
+        self._orders: list[Copy] = []
 
-    def file(self, sighting: Sighting, move: MoveTo) -> None:
-        """Move a video out of the unsorted into a category."""
-        target = self._carry(sighting, PurePath(move.category), category=move.category, confidence=move.confidence)
-        self._tell("moved", path=sighting.path, to=target, category=move.category, confidence=round(move.confidence, 4))
+    def file(self, sighting: Sighting, move: MoveTo) -> Entry:
+        """Move a video out of the unsorted into a category; the move stays `open` while copies are made for it."""
+        return self._carry(sighting, PurePath(move.category), category=move.category, confidence=move.confidence)
 
-    def put_back(self, entry: Entry) -> PurePath:
-        """Undo a move: the video goes back to where it came from, and never to that category again; its path now."""
-        sighting = self._placed(entry)
+    def put_back(self, entry: Entry) -> Entry:
+        """Undo a move: the video goes back to where it came from, and never to that category again.
+
+        The move back stays `open` while copies are made for it.
+        """
         source = entry.steps[0].source
-        back = self._carry(
-            sighting,
+        return self._carry(
+            self._placed(entry),
             source.parent,
             name=source.name,
             category=entry.category,
             confidence=entry.confidence,
             undoes=entry.number,
         )
-        self._tell("undone", path=sighting.path, to=back)
-        return back
+
+    # Copies
+
+    def orders(self) -> list[Copy]:
+        """The copies to be made that were not ordered yet."""
+        orders, self._orders = self._orders, []
+        return orders
+
+    def copies(self) -> tuple[Entry, ...]:
+        """The moves that wait for their copies."""
+        return tuple(self._copies.values())
+
+    def land(self, copied: Copied) -> Entry:
+        """Finish a move whose copies are made; where a name was taken since, it is `open` again, under another.
+
+        MoveRefused: it is as if it had never begun.
+        """
+        entry = self._copies.pop(copied.number)
+        away = self._guard.here()
+        if away is not None:
+            raise MoveUnfinished(away)
+        if copied.refused is not None:
+            self._give_up(entry, str(copied.refused))
+            raise copied.refused
+        with self._memory.transaction():
+            self._memory.journal.copied(entry.number, copied.copies)
+        try:
+            return self._publish(self._memory.journal.entry(entry.number))
+        except NameTaken:
+            video = entry.steps[0]
+            return self._carry(
+                Sighting(video.source, entry.fingerprint, video.identity),
+                video.target.parent,
+                name=None if entry.undoes is None else self._memory.journal.entry(entry.undoes).steps[0].source.name,
+                category=entry.category,
+                confidence=entry.confidence,
+                undoes=entry.undoes,
+            )
+
+    def release(self) -> None:
+        """A clean stop, and no child copies any more: what was begun is as if never begun."""
+        while self._copies:
+            self._give_up(self._copies.popitem()[1], "stopped while it was copied")
 
     def recover(self) -> None:
         """Close every intent that a kill or an error left open, before anything is looked at."""
         for entry in self._memory.journal.open_intents():
+            if entry.number in self._copies:
+                continue
+            if entry.crosses:
+                self._recover_copy(entry)
+                continue
             standing = self._stands(entry, entry.steps[0])
             if standing is Standing.MOVED:
                 self._send_after(entry)
@@ -86,8 +141,10 @@ class Filer:
         category: Category,
         confidence: float,
         undoes: int | None = None,
-    ) -> PurePath:
+    ) -> Entry:
         """Plan, intend, move and note; again under another name while somebody else takes the planned one."""
+        if sighting.fingerprint in {entry.fingerprint for entry in self._copies.values()}:
+            raise MoveRefused("it is being copied at this moment")
         away = self._guard.here()
         if away is not None:
             raise MoveRefused(away)
@@ -109,16 +166,59 @@ class Filer:
                 )
             try:
                 self._mover.move(plan, expected=identities)
+            except Elsewhere:
+                return self._order_copy(number)
             except MoveRefused as refused:
                 with self._memory.transaction():
                     self._memory.journal.abandon(number, str(refused))
                 if isinstance(refused, NameTaken) and race < RACES - 1:
                     continue
                 raise
-            target = plan.steps[0][1]
-            self._complete(self._memory.journal.entry(number), replace(sighting, path=target))
-            return target
+            return self._made(self._memory.journal.entry(number), sighting.identity)
         raise AssertionError("the last race moves or raises")
+
+    def _order_copy(self, number: int) -> Entry:
+        with self._memory.transaction():
+            self._memory.journal.cross(number)
+        entry = self._memory.journal.entry(number)
+        self._copies[number] = entry
+        self._orders.append(Copy(number, entry.steps))
+        return entry
+
+    def _publish(self, entry: Entry) -> Entry:
+        """Give verified copies their names and take their sources away; a kill in between does it again."""
+        try:
+            identity = publish(self._library.root, entry.number, entry.steps)
+        except MoveRefused as refused:
+            with self._memory.transaction():
+                self._memory.journal.abandon(entry.number, str(refused))
+            raise
+        return self._made(entry, identity)
+
+    def _give_up(self, entry: Entry, why: str) -> None:
+        withdraw(self._library.root, entry.number, entry.steps)
+        with self._memory.transaction():
+            self._memory.journal.abandon(entry.number, why)
+
+    def _recover_copy(self, entry: Entry) -> None:
+        if not entry.copied:
+            self._give_up(entry, "cut short while it was copied")
+        elif was_put_back(self._library.root, entry.steps[0]):
+            self._complete(entry, None)
+        else:
+            with suppress(MoveRefused):
+                self._publish(entry)
+
+    def _made(self, entry: Entry, identity: Identity) -> Entry:
+        """Note and tell a move; `identity` is the video's where it is now."""
+        source, target = entry.steps[0].source, entry.steps[0].target
+        self._complete(entry, Sighting(target, entry.fingerprint, identity))
+        if entry.undoes is None:
+            confidence = round(entry.confidence, 4)
+            self._tell("moved", path=source, to=target, category=entry.category, confidence=confidence)
+        else:
+            self._tell("undone", path=source, to=target)
+        return self._memory.journal.entry(entry.number)
 
     def _complete(self, entry: Entry, resting: Sighting | None) -> None:
         """Note in one step that the move was made, where the video rests and what it is held to."""

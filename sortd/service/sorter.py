@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.domain import FeatureSpace
-from sortd.extract import extractable, parts
 from sortd.messages import (
     Asked,
     BatchLost,
+    Copied,
     Extracted,
     ExtractionFailed,
     Message,
     Order,
     RescanDue,
     RetrainDue,
+    RetryDue,
     Said,
     Stalled,
     Tick,
@@ -28,22 +30,20 @@ from sortd.messages import (
     TrainingLost,
 )
 from sortd.service.asked import Answers
+from sortd.service.copying import copying
 from sortd.service.deciding import Decider
 from sortd.service.filing import Filer
 from sortd.service.judge import Judge
 from sortd.service.learner import Learner
 from sortd.service.looking import Looker
-from sortd.service.opening import extract_settings
 from sortd.service.queue import Queue
+from sortd.service.spaces import Spaces
 from sortd.service.telling import Tell, telling
 from sortd.store.decisions import DECISION_LOG, DecisionLog
 from sortd.store.memory import Memory
 
 DEVICE = "device"
 """What an extraction child says of where its networks run, and the note that is kept of it."""
-
-_SPACE = "space"
-_SPACE_SINCE = "space_since"
 
 
 class Sorter:
@@ -68,6 +68,7 @@ class Sorter:
         self._tell = telling(memory.database, write)
         self.decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
         self.judge = Judge(memory, library, probation=config.move.probation)
+        self._spaces = Spaces(memory, self.judge, config=config, wall=wall)
         self.filer = Filer(
             memory,
             library,
@@ -118,29 +119,12 @@ class Sorter:
         self.looker.rescan()
 
     def want(self, space: FeatureSpace) -> None:
-        """Ask for every video's vector in this space; until a classifier of it is adopted the old one decides.
-
-        The old space's parts are asked for too while they can still be extracted, so that what is dropped meanwhile
-        is not left waiting.
-        """
+        """Ask for every video's vector in this space; until a classifier of it is adopted the old one decides."""
         if space != self.memory.space:
             self._queue.go_on()
-        self.memory.space = space
-        old = None if self.judge.classifier is None else self.judge.classifier.space
-        changes = old is not None and old != space
-        asked = old if changes and old is not None and self._extractable(old) else None
-        with self.memory.transaction():
-            if self.memory.database.note(_SPACE) != space.key:
-                self.memory.database.write_note(_SPACE, space.key)
-                self.memory.database.write_note(_SPACE_SINCE, str(self._wall()))
-            self.memory.backlog.want(space, serving=asked)
-        if changes:
+        if self._spaces.want(space):
             self.learner.ask("the encoder changed")
         self.decider.add_all()
-
-    def _extractable(self, space: FeatureSpace) -> bool:
-        settings = extract_settings(self._config)
-        return all(extractable(part, settings) for part in space.parts)
 
     def catch_up(self) -> None:
         """Look at everything now and decide nothing: for a command while no service runs and nobody writes."""
@@ -158,20 +142,21 @@ class Sorter:
 
     def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Carry out one command while no loop runs."""
-        answer = self._answers.to(request)
+        answers: list[Mapping[str, Any]] = []
+        self._answers.to(request, answers.append, now=0.0)
+        copy = copying(self._guard.root)
+        while orders := self.filer.orders():
+            for said in chain.from_iterable(map(copy, orders)):
+                if isinstance(said, Copied):
+                    self._land(said, 0.0)
+        self._answers.remind(now=0.0)
         self.learner.changed(self.looker.label_changes, now=0.0)
         self._flush_decisions()
-        return answer
-
-    def _answer(self, request: Mapping[str, Any], reply: Callable[[Mapping[str, Any]], None]) -> None:
-        answer: Mapping[str, Any] = {"error": "the service could not do it; its log says why"}
-        try:
-            answer = self._answers.to(request)
-        finally:
-            reply(answer)
+        return answers[0]
 
     def release(self) -> None:
-        """A clean stop: what was begun is as if never begun."""
+        """A clean stop, and no child is left: what was begun is as if never begun."""
+        self.filer.release()
         with self.memory.transaction():
             self.memory.backlog.release_all()
 
@@ -199,7 +184,8 @@ class Sorter:
 
     def idle(self) -> bool:
         """Whether nothing is left to do until something new happens."""
-        return not (self.looker.busy() or self.decider.waiting() or self._queue.busy() or self.learner.training)
+        works = self.looker.busy() or self.decider.waiting() or self._queue.busy() or self.learner.training
+        return not (works or self.filer.copies())
 
     # Messages
 
@@ -210,13 +196,17 @@ class Sorter:
             case RetrainDue(why):
                 self.learner.ask(why)
             case Asked(request, reply):
-                self._answer(request, reply)
+                self._answers.to(request, reply, now=now)
             case Extracted() | ExtractionFailed() | BatchLost() | Stalled():
                 self._queue.note(message)
             case Said(event, facts):
                 self._note_said(event, facts)
             case Trained() | TrainingLost():
                 self._note_training(message, now)
+            case RetryDue():
+                self.decider.retry()
+            case Copied():
+                self._land(message, now)
             case Tick():
                 pass
         self._step(now)
@@ -226,12 +216,7 @@ class Sorter:
         before = self._wall() - self._config.state.keep_days * 86_400
         with self.memory.transaction():
             self.memory.index.purge(before=before)
-            if float(self.memory.database.note(_SPACE_SINCE) or 0) < before:
-                # The vectors of an encoder or a setting that was given up so long ago are wanted by nobody.
-                classifier = self.judge.classifier
-                self.memory.features.purge(
-                    parts([self.memory.space, *([] if classifier is None else [classifier.space])])
-                )
+            self._spaces.purge(before=before)
             self._queue.take_back()
         self.decider.add_those_time_may_help()
         self.learner.see_rules()
@@ -248,6 +233,13 @@ class Sorter:
         elif self.learner.learned(message.report, message.problem):
             self.want(self.memory.space)
 
+    def _land(self, copied: Copied, now: float) -> None:
+        (entry,) = (entry for entry in self.filer.copies() if entry.number == copied.number)
+        if entry.undoes is None:
+            self.decider.land(copied, entry, now)
+        else:
+            self._answers.land(copied)
+
     def _step(self, now: float) -> None:
         if self.away is not None:
             return
@@ -259,14 +251,15 @@ class Sorter:
         self.looker.label_changes = 0
         if not self.looker.scanning():
             # Until a scan is through, a second copy or a label may not be known yet.
-            self.decider.step()
+            self.decider.step(now)
+        self._answers.remind(now=now)
 
     # Orders
 
     def _orders(self, now: float) -> list[Order]:
+        orders: list[Order] = [*self.filer.orders()]
         if self.away is not None or self.decider.paused:
-            return []
-        orders: list[Order] = []
+            return orders
         # Labels are told before the first batch is sent, so that what the owner filed goes first.
         if not self.looker.scanning():
             batch = self._queue.next(labelled_first=self.judge.classifier is None)

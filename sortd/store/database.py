@@ -112,6 +112,14 @@ MIGRATIONS = [
     """
     ALTER TABLE features ADD COLUMN frames BLOB;
     """,
+    # 3: moves across filesystems; a step's copy is noted when it is verified, before it gets its name.
+    """
+    ALTER TABLE moves ADD COLUMN crosses INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE move_steps ADD COLUMN copy_inode INTEGER;
+    ALTER TABLE move_steps ADD COLUMN copy_size INTEGER;
+    ALTER TABLE move_steps ADD COLUMN copy_mtime_ns INTEGER;
+    ALTER TABLE move_steps ADD COLUMN copy_digest TEXT;
+    """,
 ]
 """Each runs once, in one transaction with the count of itself in `PRAGMA user_version`."""
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from sortd.domain import Category, Fingerprint, Identity, MovePlan
+from sortd.domain import Category, Fingerprint, Identity, MovePlan, Step, VerifiedCopy
 from sortd.store.database import Database, blob, category_of, path_of
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One file of a move, and what it was when the move was decided."""
-
-    source: PurePath
-    target: PurePath
-    identity: Identity
+DONE = "done"
+"""The state of a move that was made and still stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One move: `undoes` names the move that it takes back."""
+    """One move: `undoes` names the move that it takes back, `crosses` says that it needs a copy."""
 
     number: int
     fingerprint: Fingerprint
@@ -30,7 +24,13 @@ class Entry:
     undoes: int | None
     state: str
     at: float
+    crosses: bool
     steps: tuple[Step, ...]
+
+    @property
+    def copied(self) -> bool:
+        """Whether its copies are made and verified."""
+        return all(step.copy is not None for step in self.steps)
 
 
 class Journal:
@@ -64,7 +64,7 @@ class Journal:
         for n, (source, target) in enumerate(plan.steps):
             identity = identities[source]
             self._db.execute(
-                "INSERT INTO move_steps VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO move_steps (move, n, source, target, inode, size, mtime_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 number,
                 n,
                 blob(source),
@@ -74,6 +74,24 @@ class Journal:
                 identity.mtime_ns,
             )
         return number
+
+    def cross(self, number: int) -> None:
+        """It leads to another filesystem: nothing is renamed, copies are made under temporary names."""
+        self._db.execute("UPDATE moves SET crosses = 1 WHERE id = ?", number)
+
+    def copied(self, number: int, copies: Sequence[VerifiedCopy]) -> None:
+        """The copy of each step is made and verified, and may get its name."""
+        for n, copy in enumerate(copies):
+            self._db.execute(
+                "UPDATE move_steps SET copy_inode = ?, copy_size = ?, copy_mtime_ns = ?, copy_digest = ?"
+                " WHERE move = ? AND n = ?",
+                copy.identity.inode,
+                copy.identity.size,
+                copy.identity.mtime_ns,
+                copy.digest,
+                number,
+                n,
+            )
 
     def complete(self, number: int) -> None:
         """It was done; a move back makes the one it undoes `undone`."""
@@ -126,16 +144,36 @@ class Journal:
 
     def _entries(self, where: str) -> list[Entry]:
         rows = self._db.execute(
-            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at FROM moves m"
+            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.crosses FROM moves m"
             f" JOIN categories c ON c.id = m.category WHERE {where}"
         ).fetchall()
         return [
-            Entry(number, Fingerprint(clip), category_of(name), confidence, undoes, state, at, self._steps(number))
-            for number, clip, name, confidence, undoes, state, at in rows
+            Entry(
+                number,
+                Fingerprint(clip),
+                category_of(name),
+                confidence,
+                undoes,
+                state,
+                at,
+                bool(crosses),
+                self._steps(number),
+            )
+            for number, clip, name, confidence, undoes, state, at, crosses in rows
         ]
 
     def _steps(self, number: int) -> tuple[Step, ...]:
         rows = self._db.execute(
-            "SELECT source, target, inode, size, mtime_ns FROM move_steps WHERE move = ? ORDER BY n", number
+            "SELECT source, target, inode, size, mtime_ns, copy_inode, copy_size, copy_mtime_ns, copy_digest"
+            " FROM move_steps WHERE move = ? ORDER BY n",
+            number,
         )
-        return tuple(Step(path_of(row[0]), path_of(row[1]), Identity(*row[2:5])) for row in rows)
+        return tuple(
+            Step(
+                path_of(row[0]),
+                path_of(row[1]),
+                Identity(*row[2:5]),
+                None if row[8] is None else VerifiedCopy(Identity(*row[5:8]), row[8]),
+            )
+            for row in rows
+        )

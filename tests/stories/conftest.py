@@ -13,8 +13,21 @@ import pytest
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.domain import Fault
-from sortd.messages import Extract, Extracted, ExtractionFailed, Lesson, Message, Order, RescanDue, Tick, Train
+from sortd.messages import (
+    Copied,
+    Copy,
+    Extract,
+    Extracted,
+    ExtractionFailed,
+    Lesson,
+    Message,
+    Order,
+    RescanDue,
+    Tick,
+    Train,
+)
 from sortd.service.children import TrainingSettings
+from sortd.service.copying import copying
 from sortd.service.opening import feature_space, library_at
 from sortd.service.sorter import Sorter
 from sortd.service.training import training
@@ -99,11 +112,18 @@ class Household:
                     self.tell(self.extract(job))
             case Train(lesson):
                 self.train(lesson)
+            case Copy():
+                self.copy(order)
 
     def train(self, lesson: Lesson) -> None:
         target, candidates = self.config.move.target_precision, self.config.train.candidates
         for answer in training(TrainingSettings(self.guard.state, target, candidates))(lesson):
             self.tell(answer)
+
+    def copy(self, order: Copy) -> None:
+        for answer in copying(self.guard.root)(order):
+            if isinstance(answer, Copied):
+                self.tell(answer)
 
     def hold_extraction(self) -> Callable[[], None]:
         """Let the extraction child be slow, until what is given back is called."""

@@ -1,0 +1,267 @@
+"""Moves to another filesystem: a verified copy under a temporary name, which then gets its name as any move does.
+
+A child process makes the copies (`copy_verified`), for that may wait for a disk for minutes. The loop notes in the
+journal what they are, gives them their names and takes the sources away (`publish`); killed anywhere in that, it does
+the same again. What fails before the first source went is taken back (`withdraw`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path, PurePath
+
+from sortd.disk.folders import Entry, Folders, check, check_writable, find, opened, refusal, rename, sync
+from sortd.disk.plain import identity_of
+from sortd.domain import Identity, Step, VerifiedCopy
+from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished
+
+RESERVE = 64 * 1024 * 1024
+"""Bytes that a copy leaves free on its filesystem, or a hundredth of it where that is less: others write there too."""
+
+_BLOCK = 16 * 1024 * 1024
+"""Bytes read, written and synced at once: neither the last sync nor a kill waits long for a slow disk."""
+
+_OF_ONE_FILE = {errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.ENAMETOOLONG}
+"""What a filesystem says of one file that it cannot hold; anything else it would say of the next one too."""
+
+_CANNOT_KEEP = {errno.ENOTSUP, errno.EPERM, errno.EACCES}
+
+
+def temporary(number: int, n: int, target: PurePath) -> PurePath:
+    """Where the copy of a move's n-th file grows: hidden, beside its target, and named by the move alone."""
+    return target.with_name(f".sortd-{number}.part" if n == 0 else f".sortd-{number}-{n}.part")
+
+
+def copy_verified(root: Path, number: int, steps: Sequence[Step]) -> Iterator[VerifiedCopy | None]:
+    """Copy a move's files, in order, to their temporary names; None, now and then, is a sign of life.
+
+    MoveRefused: a source is not what is expected of it, or something failed; what was made is the caller's to withdraw.
+    """
+    with opened(root) as folders:
+        try:
+            check_writable(folders.entry(steps[0].source))
+            check_writable(folders.entry(steps[0].target))
+            _check_room(folders, steps)
+            for n, step in enumerate(steps):
+                yield from _copy(folders, step, temporary(number, n, step.target))
+        except OSError as problem:
+            raise refusal(problem) from problem
+
+
+def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
+    """Give verified copies their names, all or none, then take the sources away; what the first file is now.
+
+    Done again after a kill it goes on where it was. MoveRefused: nothing was moved, the copies are withdrawn.
+    """
+    try:
+        with opened(root) as folders:
+            for n, step in enumerate(steps):
+                _name(folders, step, temporary(number, n, step.target))
+            with _refusing(steps[0].target.parent):
+                sync([folders.entry(step.target) for step in steps])
+            _take_source(folders, steps[0])
+    except (OSError, MoveRefused) as problem:
+        withdraw(root, number, steps)
+        raise refusal(problem) from problem
+    try:
+        with opened(root) as folders:
+            for n, step in enumerate(steps[1:], 1):
+                try:
+                    _take_source(folders, step)
+                except OSError:  # the video went; a companion that cannot stays where it is, and only there
+                    _withdraw(folders, step, temporary(number, n, step.target))
+            with suppress(FileNotFoundError):  # after a kill, the owner may have removed the emptied folder
+                sync([folders.entry(steps[0].source)])
+            target = folders.entry(steps[0].target)
+            return identity_of(os.stat(target.name, dir_fd=target.folder, follow_symlinks=False))
+    except (OSError, MoveRefused) as problem:
+        raise MoveUnfinished(f"{steps[0].target}: {problem}") from problem
+
+
+def withdraw(root: Path, number: int, steps: Sequence[Step]) -> None:
+    """Remove a move's temporary files, and its copies that have their names while their sources still stand."""
+    try:
+        with opened(root) as folders:
+            for n, step in enumerate(steps):
+                _withdraw(folders, step, temporary(number, n, step.target))
+    except (OSError, MoveRefused) as problem:
+        raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
+
+
+def was_put_back(root: Path, step: Step) -> bool:
+    """Whether the owner brought back what was moved: it stands at its source again, as another file."""
+    with opened(root) as folders:
+        before, after = find(folders, step.source), find(folders, step.target)
+    if before is None or after is not None or before.st_ino == step.identity.inode:
+        return False
+    return (before.st_size, before.st_mtime_ns) == (step.identity.size, step.identity.mtime_ns)
+
+
+def _name(folders: Folders, step: Step, part: PurePath) -> None:
+    """Give a verified copy its name, if its source still is what was copied; it may have it since before a kill."""
+    if not _stands(folders, step):
+        _check_source(folders.entry(step.source), step.identity)
+        check(folders.entry(part), _copy_of(step).identity)
+        rename(folders.entry(part), folders.entry(step.target))
+
+
+def _stands(folders: Folders, step: Step) -> bool:
+    """Whether the copy has its name: the very file, or the same content where inodes do not last (FAT)."""
+    status, copy = find(folders, step.target), _copy_of(step)
+    if status is None or identity_of(status) == copy.identity:
+        return status is not None
+    if status.st_size != copy.identity.size or not stat.S_ISREG(status.st_mode):
+        return False
+    with _reading(folders.entry(step.target)) as file:
+        return hashlib.file_digest(file, hashlib.blake2b).hexdigest() == copy.digest
+
+
+def _copy_of(step: Step) -> VerifiedCopy:
+    if step.copy is None:
+        raise MoveRefused(f"the copy of {step.source} was not verified")
+    return step.copy
+
+
+def _take_source(folders: Folders, step: Step) -> None:
+    """Remove the source, if it still is what was copied; what the owner put there meanwhile stays."""
+    status = find(folders, step.source)
+    if status is not None and identity_of(status) == step.identity:
+        _remove(folders, step.source)
+
+
+def _withdraw(folders: Folders, step: Step, part: PurePath) -> None:
+    for path in (part, _unproven(part)):
+        if find(folders, path) is not None:
+            _remove(folders, path)
+    before, after = find(folders, step.source), find(folders, step.target)
+    if (
+        (before and after and step.copy)
+        and identity_of(before) == step.identity  # or the copy is the only one by now
+        and identity_of(after) == step.copy.identity
+    ):
+        _remove(folders, step.target)
+
+
+def _remove(folders: Folders, path: PurePath) -> None:
+    os.unlink(path.name, dir_fd=folders.open(path.parent))
+
+
+# The copy itself
+
+
+def _check_room(folders: Folders, steps: Sequence[Step]) -> None:
+    folder = steps[0].target.parent
+    status = os.fstatvfs(folders.open(folder))
+    total, free = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+    needed = sum(step.identity.size for step in steps) + min(RESERVE, total // 100)
+    if total and free < needed:  # some network filesystems tell nothing: zeros
+        raise FolderRefuses(folder, os.strerror(errno.ENOSPC))
+
+
+def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy | None]:
+    source = folders.entry(step.source)
+    with _reading(source) as old, _refusing(part.parent), _created(folders, part) as new:
+        written = hashlib.blake2b()
+        for block in _blocks(old, source):
+            _write(new, block)
+            written.update(block)
+            os.fdatasync(new.fileno())
+            _check_source(source, step.identity)  # whoever took it back need not wait until the copy is through
+            yield None
+        _check_source(source, step.identity)
+        if identity_of(os.fstat(old.fileno())) != step.identity:
+            raise MoveRefused(f"{step.source} was swapped while it was copied")
+        _keep_attributes(old.fileno(), new.fileno())
+        os.fsync(new.fileno())
+        yield None
+        if hasattr(os, "posix_fadvise"):  # not on macOS; what is read back comes from the disk then
+            os.posix_fadvise(new.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        new.seek(0)
+        found = hashlib.blake2b()
+        while block := new.read(_BLOCK):
+            found.update(block)
+            yield None
+        if found.digest() != written.digest():
+            raise FolderRefuses(part.parent, "what is read back is not what was written")
+        yield VerifiedCopy(identity_of(os.fstat(new.fileno())), written.hexdigest())
+
+
+def _unproven(part: PurePath) -> PurePath:
+    """The first name of a temporary file."""
+    return part.with_suffix(".new.part")
+
+
+@contextmanager
+def _created(folders: Folders, part: PurePath) -> Iterator[FileIO]:
+    """A new file to copy into; its name came by renaming, so that a copy that could not be named is never made."""
+    unproven = folders.entry(_unproven(part))
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with FileIO(os.open(unproven.name, flags, 0o600, dir_fd=unproven.folder), "r+") as file:
+        rename(unproven, folders.entry(part))
+        yield file
+
+
+@contextmanager
+def _reading(entry: Entry) -> Iterator[FileIO]:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(entry.name, flags, dir_fd=entry.folder)
+    except OSError as problem:
+        raise MoveRefused(f"{entry.path}: {problem.strerror}") from problem
+    with FileIO(descriptor) as file:
+        yield file
+
+
+@contextmanager
+def _refusing(folder: PurePath) -> Iterator[None]:
+    """What the system says to one file written into a folder it would say to the next one too, but for its size."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in _OF_ONE_FILE:
+            raise MoveRefused(f"{folder}: {problem.strerror}") from problem
+        raise FolderRefuses(folder, str(problem.strerror)) from problem
+
+
+def _blocks(file: FileIO, entry: Entry) -> Iterator[bytes]:
+    try:
+        while block := file.read(_BLOCK):
+            yield block
+    except OSError as problem:
+        raise MoveRefused(f"{entry.path}: {problem.strerror}") from problem
+
+
+def _write(file: FileIO, block: bytes) -> None:
+    rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _check_source(source: Entry, expected: Identity) -> None:
+    try:
+        check(source, expected)
+    except OSError as problem:
+        raise MoveRefused(f"{source.path} went while it was copied") from problem
+
+
+def _keep_attributes(old: int, new: int) -> None:
+    """Owner, mode, extended attributes and times, as far as the filesystem and the permissions allow."""
+    status = os.fstat(old)
+    with suppress(OSError):
+        os.fchown(new, status.st_uid, status.st_gid)
+    with suppress(PermissionError):  # FAT has no modes
+        os.fchmod(new, stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID))
+    for name in os.listxattr(old) if hasattr(os, "listxattr") else ():
+        if not name.startswith("security."):  # those are the target's, and its right to run with privileges is none
+            try:
+                os.setxattr(new, name, os.getxattr(old, name))
+            except OSError as problem:
+                if problem.errno not in _CANNOT_KEEP:
+                    raise
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
