@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,7 +16,7 @@ from sortd.config import Config
 from sortd.disk.guard import Found, find
 from sortd.disk.library import Library
 from sortd.disk.marker import MARKER, RootAway, marker_of
-from sortd.domain import Category, Fault, Fingerprint, MoveTo, Placer
+from sortd.domain import Category, Fault, Fingerprint, Leave, MoveTo, Placer, Reason
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import Classifier, UnusableClassifier, likeness, unit_parts
@@ -87,6 +87,7 @@ def preview(read: Reading, *, now: float) -> list[dict[str, Any]]:
         verdict = read.judge.judge(clip, now=now, planned=planned)
         if verdict is None:
             continue
+        verdict = _as_tried(read, clip, verdict)
         if isinstance(verdict.decision, MoveTo):
             planned[verdict.decision.category] += 1
         told.append(_decision(verdict))
@@ -117,7 +118,7 @@ def explain(read: Reading, path: PurePath, *, now: float) -> dict[str, Any]:
             "category": record.home,
         }
     else:
-        told = _decision(verdict) | {"path": str(path)}
+        told = _decision(_as_tried(read, clip, verdict)) | {"path": str(path)}
     return told | {
         "fingerprint": clip,
         "features": {
@@ -163,6 +164,14 @@ def _decision(verdict: Verdict) -> dict[str, Any]:
         "reason": reason,
         "ranking": [[category, round(p, 4)] for category, p in prediction.ranking] if prediction else [],
     }
+
+
+def _as_tried(read: Reading, clip: Fingerprint, verdict: Verdict) -> Verdict:
+    """A move that was refused when it was tried is not promised again."""
+    decision = verdict.decision
+    if isinstance(decision, MoveTo) and read.memory.index.left(clip) == (Reason.MOVE_REFUSED, decision.category):
+        return replace(verdict, decision=Leave(Reason.MOVE_REFUSED, decision.category))
+    return verdict
 
 
 def _neighbours(read: Reading, clip: Fingerprint) -> list[dict[str, Any]]:

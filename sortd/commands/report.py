@@ -27,6 +27,7 @@ WAYS_OUT = {
     "category_stopped": "Too many moves into {category} were wrong.",
     "hands_off": "A .nosort, or automatic = false in a .sortd.toml, asks to leave it alone.",
     "already_filed": "Another copy of it is filed in {category}.",
+    "move_refused": "It belongs to {category}, but could not be moved there; `sortd status` and the log say why.",
     "pending": "It was not looked at yet.",
 }
 """Why a video was left, and what the owner can do about it."""
@@ -131,6 +132,8 @@ def undone(told: Told) -> None:
     out = _console()
     for move in told["done"]:
         out.print(f"{_text(move['from'])} is back as {_text(move['to'])}")
+    for move in told["copying"]:
+        out.print(f"{_text(move['from'])} is being copied back; the log will say when it is there")
     for refused in told["refused"]:
         out.print(f"{_text(refused['path'])} stays: {_text(refused['why'])}")
 

@@ -22,6 +22,7 @@ from sortd.service.control import ask
 from sortd.service.deciding import is_paused
 from sortd.service.learner import PROBLEM
 from sortd.service.opening import extract_settings, state_wished
+from sortd.service.refusing import refusals
 from sortd.service.sorter import DEVICE
 from sortd.store.database import VERSION as SQLITE
 from sortd.store.memory import Memory
@@ -104,7 +105,7 @@ def _categories(read: Reading) -> list[dict[str, Any]]:
                 "min_confidence": None if limit is None else round(limit, 4),
                 "precision": round(1 - entry["wrong"] / entry["moved"], 4) if entry.get("moved") else None,
                 "live": {"confirmed": confirmed, "corrected": corrected},
-                "why": held or (_why_not(read, entry) if limit is None else _pace(read, name)),
+                "why": held or (_why_not(read, entry) if limit is None else _refused(read, name) or _pace(read, name)),
             }
         )
     return told
@@ -127,6 +128,14 @@ def _why_not(read: Reading, entry: Mapping[str, Any]) -> str:
         return str(entry["why"])
     learned = "it taught nothing when sortd learned last" if read.judge.classifier else "nothing was learned yet"
     return read.memory.database.note(PROBLEM) or learned
+
+
+def _refused(read: Reading, name: Category) -> str:
+    """What the disk says against moves; empty where it says nothing."""
+    known = refusals(read.memory)
+    if name in known:
+        return f"its folder takes no files: {known[name]}"
+    return f"nothing can be taken out of the root: {known['.']}" if "." in known else ""
 
 
 def _pace(read: Reading, name: Category) -> str:

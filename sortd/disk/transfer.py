@@ -105,10 +105,11 @@ def was_put_back(root: Path, step: Step) -> bool:
 
 def _name(folders: Folders, step: Step, part: PurePath) -> None:
     """Give a verified copy its name, if its source still is what was copied; it may have it since before a kill."""
-    if not _stands(folders, step):
-        _check_source(folders.entry(step.source), step.identity)
-        check(folders.entry(part), _copy_of(step).identity)
-        rename(folders.entry(part), folders.entry(step.target))
+    if find(folders, part) is None and _stands(folders, step):
+        return
+    _check_source(folders.entry(step.source), step.identity)
+    check(folders.entry(part), _copy_of(step).identity)
+    rename(folders.entry(part), folders.entry(step.target))
 
 
 def _stands(folders: Folders, step: Step) -> bool:

@@ -111,7 +111,9 @@ class Filer:
     def release(self) -> None:
         """A clean stop, and no child copies any more: what was begun is as if never begun."""
         while self._copies:
-            self._give_up(self._copies.popitem()[1], "stopped while it was copied")
+            _, entry = self._copies.popitem()
+            with suppress(MoveUnfinished):  # the next start takes it up
+                self._give_up(entry, "stopped while it was copied")
 
     def recover(self) -> None:
         """Close every intent that a kill or an error left open, before anything is looked at."""

@@ -177,6 +177,13 @@ class Index:
             == 1
         )
 
+    def left(self, fingerprint: Fingerprint) -> tuple[Reason, Category | None] | None:
+        """Why a video was last left, and the category it was meant for."""
+        row = self._db.one("SELECT left_reason, left_category FROM videos WHERE fingerprint = ?", fingerprint)
+        if row is None or row[0] is None:
+            return None
+        return Reason(row[0]), None if row[1] is None else category_of(row[1])
+
     def left_for(self, reasons: Sequence[Reason]) -> list[Fingerprint]:
         """Present videos that were last left for one of these reasons."""
         marks = ", ".join("?" * len(reasons))
