@@ -132,7 +132,7 @@ def undone(told: Told) -> None:
     out = _console()
     for move in told["done"]:
         out.print(f"{_text(move['from'])} is back as {_text(move['to'])}")
-    for move in told["copying"]:
+    for move in told.get("copying", ()):
         out.print(f"{_text(move['from'])} is being copied back; the log will say when it is there")
     for refused in told["refused"]:
         out.print(f"{_text(refused['path'])} stays: {_text(refused['why'])}")

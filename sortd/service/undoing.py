@@ -32,7 +32,7 @@ class _Undo:
 
     def answer(self) -> None:
         copying = [{"id": entry.number, "from": str(entry.steps[0].target)} for entry in self.copying.values()]
-        self.reply({"done": self.done, "refused": self.refused, "copying": copying})
+        self.reply({"done": self.done, "refused": self.refused} | ({"copying": copying} if copying else {}))
 
 
 class Undoer:
