@@ -21,7 +21,7 @@ AGAIN_SECONDS = 60.0
 
 
 class Queue:
-    """One batch is in flight at a time; the index holds the rest."""
+    """One batch is in flight at a time; the index holds the rest. `now` is seconds on the monotonic clock."""
 
     def __init__(
         self, memory: Memory, looker: Looker, decider: Decider, *, tell: Tell, wall: Callable[[], float]
@@ -41,9 +41,9 @@ class Queue:
         """Whether videos are being extracted."""
         return self._in_flight > 0
 
-    def next(self, *, labelled_first: bool) -> Extract | None:
+    def next(self, now: float, *, labelled_first: bool) -> Extract | None:
         """The next batch; None: one is in flight, or nothing waits."""
-        if self._in_flight or self._wall() < self._not_before:
+        if self._in_flight or now < self._not_before:
             return None
         # A file that somebody still writes would come back at once, again and again.
         self._changing = {path for path in self._changing if self._looker.settling(path)}
@@ -55,7 +55,7 @@ class Queue:
         self._in_flight = len(jobs)
         return Extract(jobs)
 
-    def note(self, message: Extracted | ExtractionFailed | BatchLost | Stalled) -> None:
+    def note(self, message: Extracted | ExtractionFailed | BatchLost | Stalled, now: float) -> None:
         """Keep what the child answered, or that it was lost."""
         self._in_flight -= len(message.jobs) if isinstance(message, BatchLost | Stalled) else 1
         backlog = self._memory.backlog
@@ -76,7 +76,7 @@ class Queue:
                     if backlog.fail(job, fault, why) is not None:
                         self._tell("set_aside", path=job.path, reason=fault, message=why)
                 case Stalled(jobs, why):
-                    self._stall(jobs, why)
+                    self._stall(jobs, why, now)
                 case BatchLost(jobs, fault, why):
                     alone = len(jobs) == 1 and backlog.was_alone(jobs[0])
                     if alone and backlog.fail(jobs[0], fault, why) is not None:
@@ -84,11 +84,11 @@ class Queue:
                     elif not alone:
                         backlog.lose_batch(jobs)
 
-    def _stall(self, jobs: tuple[Job, ...], why: str) -> None:
+    def _stall(self, jobs: tuple[Job, ...], why: str, now: float) -> None:
         """Told once; what waits is tried again from time to time, for the owner may mend it meanwhile."""
         for job in jobs:
             self._memory.backlog.release(job)
-        self._not_before = self._wall() + AGAIN_SECONDS
+        self._not_before = now + AGAIN_SECONDS
         if why != self._stalled:
             self._stalled = why
             self._tell("extraction_stalled", why=why)

@@ -198,7 +198,7 @@ class Sorter:
             case Asked(request, reply):
                 self._answers.to(request, reply, now=now)
             case Extracted() | ExtractionFailed() | BatchLost() | Stalled():
-                self._queue.note(message)
+                self._queue.note(message, now)
             case Said(event, facts):
                 self._note_said(event, facts)
             case Trained() | TrainingLost():
@@ -262,7 +262,7 @@ class Sorter:
             return orders
         # Labels are told before the first batch is sent, so that what the owner filed goes first.
         if not self.looker.scanning():
-            batch = self._queue.next(labelled_first=self.judge.classifier is None)
+            batch = self._queue.next(now, labelled_first=self.judge.classifier is None)
             orders += [] if batch is None else [batch]
         why = None if self.looker.busy() else self.learner.due(now)
         if why is not None:

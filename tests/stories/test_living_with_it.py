@@ -7,7 +7,7 @@ import pytest
 
 from sortd.disk.marker import RootAway
 from sortd.domain import Fault
-from sortd.messages import Touched
+from sortd.messages import Stalled, Touched
 from tests.stories.conftest import taught
 
 
@@ -306,3 +306,15 @@ def test_an_empty_mount_point_in_the_roots_place_is_not_believed(household):
         home.wait(seconds=5)
     assert home.memory.index.tally() == before
     assert all(known.present for known in home.memory.categories.all())
+
+
+def test_an_encoder_that_could_not_work_is_tried_again_whatever_the_clock_on_the_wall_says(household):
+    home = household()
+    home.extract = lambda job: Stalled((job,), "its memory is taken")
+    home.files({"new.mp4": b"cats 1"})
+    assert home.extracted == []
+    del home.extract
+    home.clock.now -= 86_400
+    home.wait(seconds=120)
+    assert home.extracted == [b"cats 1"]
+    assert len(home.events("extraction_stalled")) == 1
