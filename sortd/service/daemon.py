@@ -98,8 +98,8 @@ class Daemon:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Signals only put a message: that is all that is safe in a handler (SimpleQueue.put is re-entrant)."""
-        stop = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}
+        """Signals only put a message, all that is safe in a handler; once told to stop, more of them change nothing."""
+        told: list[int] = []
 
         def handle(number: int, _: object) -> None:
             if number == signal.SIGHUP:
@@ -107,14 +107,15 @@ class Daemon:
                 self._inbox.put(RescanDue("SIGHUP"))
                 self._inbox.put(RetrainDue("SIGHUP"))
             else:
-                self._inbox.put(Stop(stop[signal.Signals(number)]))
+                told.append(number)
+                self._inbox.put(Stop(signal.Signals(number).name))
 
-        before = {number: signal.signal(number, handle) for number in (*stop, signal.SIGHUP)}
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         try:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if told else handler)
 
     def _await_root(self) -> Guard | None:
         """The library, as soon as its root is there; None: told to stop while waiting."""
@@ -200,8 +201,7 @@ class Daemon:
             if repr(problem) != self._problem:
                 # Told once, not every second for as long as it lasts.
                 self._problem = repr(problem)
-                expected = isinstance(problem, LibraryUnavailable)
-                self._log.error("step_failed", why=str(problem), exc_info=not expected)
+                self._log.error("step_failed", why=str(problem), exc_info=not isinstance(problem, LibraryUnavailable))
             time.sleep(STEP_BACK_SECONDS)
             return []
         if self._problem is not None:

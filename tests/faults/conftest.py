@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sortd.commands.demo_clips import FAMILIES, make_clip
-from tests.faults.kit import census
+from tests.faults.kit import census, doing
 from tests.stories.service import SORTD, Service
 
 TAUGHT = 6
@@ -31,6 +31,10 @@ class Library(Service):
         """One pass; `through` are words that run what follows them."""
         command = [*through, *SORTD, "run", "--once", "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+
+    def child(self, words: str) -> int:
+        """The first of its processes whose command line holds these words, as soon as there is one."""
+        return self.until(lambda: doing(words, self.children()))[0]
 
     @contextmanager
     def nothing_lost(self) -> Iterator[None]:

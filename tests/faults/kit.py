@@ -125,6 +125,19 @@ def have_open(processes: Sequence[int], path: Path) -> bool:
     return False
 
 
+def doing(words: str, among: Iterable[int]) -> list[int]:
+    """Those of the processes whose command line holds these words."""
+    return [process for process in among if words in called(process)]
+
+
+def alive(process: int) -> bool:
+    """Whether it runs, or could."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False  # it ended while we looked
+
+
 # Filesystems
 
 
