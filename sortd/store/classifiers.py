@@ -43,7 +43,9 @@ class Classifiers:
         old = self._db.execute("SELECT id, file FROM classifiers ORDER BY id DESC LIMIT -1 OFFSET ?", KEPT).fetchall()
         for number, _ in old:
             self._db.execute("DELETE FROM classifiers WHERE id = ?", number)
-        return [file for _, file in old]
+        # The same labels give the same file again: what a younger row names too is still in use.
+        named = {file for (file,) in self._db.execute("SELECT file FROM classifiers")}
+        return [file for _, file in old if file not in named]
 
     def serving(self) -> Adopted | None:
         """The latest one, if there is one; after a change of space it decides until another is adopted."""

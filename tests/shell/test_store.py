@@ -22,6 +22,7 @@ from sortd.domain import (
 )
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.categories import Folder
+from sortd.store.classifiers import Adopted
 from sortd.store.database import MIGRATIONS
 from sortd.store.decisions import DecisionLog
 from sortd.store.memory import Memory
@@ -231,3 +232,11 @@ def test_a_reader_sees_what_was_committed_and_cannot_write(memory, tmp_path):
     with pytest.raises(LibraryUnavailable):
         reader.index.lose(PurePath("a.mp4"))
     reader.database.close()
+
+
+def test_a_classifier_s_file_goes_when_nobody_names_it_any_more(memory):
+    def adopt(file):
+        return memory.classifiers.adopt(Adopted("labels", 0.0, {}, file), memory.space)
+
+    assert [adopt("same.npz") for _ in range(5)] == [[]] * 5
+    assert [adopt(f"{number}.npz") for number in range(4)] == [[], [], ["same.npz"], ["0.npz"]]
