@@ -1,0 +1,69 @@
+"""A category takes no files for a while; its owner hears of it once, and nothing is tried in vain for each video."""
+
+from __future__ import annotations
+
+from sortd.disk.move import FileMover
+from sortd.errors import FolderRefuses
+from sortd.messages import RetryDue
+from tests.stories.conftest import taught
+
+DROPPED = {f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(5)}
+
+
+class FullDisk(FileMover):
+    """Has no room until it is told so."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.tries = 0
+        self.full = True
+
+    def move(self, plan, *, expected):
+        self.tries += 1
+        if self.full:
+            raise FolderRefuses(plan.steps[0][1].parent, "No space left on device")
+        super().move(plan, expected=expected)
+
+
+def with_a_full_disk(household):
+    home = household(taught(), move={"probation": []})
+    home.disk = home.sorter.filer._mover = FullDisk(home.root)
+    for name, content in DROPPED.items():
+        (home.root / name).write_bytes(content)
+    home.settle(seconds=10)
+    assert home.disk.tries == 1
+    return home
+
+
+def test_a_full_disk_is_told_once_and_tried_less_and_less(household):
+    home = with_a_full_disk(household)
+    home.wait(seconds=600)
+    assert home.disk.tries == 1 + 3  # after 1, 2 and 4 minutes; a rescan tries nothing
+    assert [line["category"] for line in home.events("folder_refuses")] == ["cats"]
+    assert home.events("left") == []
+
+
+def test_when_there_is_room_again_all_are_moved_and_that_is_told_once(household):
+    home = with_a_full_disk(household)
+    home.disk.full = False
+    home.wait(seconds=50)
+    assert home.events("moved") == []
+    home.wait(seconds=15)
+    assert len(home.events("moved")) == len(DROPPED)
+    assert [line["category"] for line in home.events("folder_accepts")] == ["cats"]
+
+
+def test_the_owner_who_made_room_need_not_wait(household):
+    for mended in (lambda home: home.ask(do="resume"), lambda home: home.tell(RetryDue())):
+        home = with_a_full_disk(household)
+        home.disk.full = False
+        mended(home)
+        home.wait(seconds=2)
+        assert len(home.events("moved")) == len(DROPPED)
+
+
+def test_other_categories_go_on(household):
+    home = with_a_full_disk(household)
+    home.disk.full = False
+    home.files({"rex.mp4": b"dogs 100"})
+    assert home.events("moved")[0]["category"] == "dogs"
