@@ -3,6 +3,7 @@
 SortdError                  anything sortd can say in one clear line
 ├── ConfigError             the configuration cannot be used (exit status 78)
 ├── LibraryUnavailable      the root, its marker or its state is not there, or is another service's
+│   └── IndexDamaged        the index's file is not what was written; it can be made again
 ├── ExtractionError         this video gives no features; carries its Fault
 ├── DeviceLost              the device that computes is lost to this process; a new process may have it again
 ├── MoveRefused             nothing was moved; carries why
@@ -33,6 +34,10 @@ class ConfigError(SortdError):
 
 class LibraryUnavailable(SortdError):
     """The root, its marker or its state directory is not there, or belongs to another service."""
+
+
+class IndexDamaged(LibraryUnavailable):
+    """The index's file is not what was written into it; it can be made again from a backup and the decision log."""
 
 
 class ExtractionError(SortdError):

@@ -51,7 +51,7 @@ HOMES = {
     "pydantic": {"config.py", "problems.py"},
     "rich": {"commands/cli.py", "commands/report.py", "commands/demo.py"},
     "sklearn": {"learn/train.py", "commands/export.py"},
-    "sqlite3": {"store/database.py"},
+    "sqlite3": {"store/backup.py", "store/database.py"},
     "structlog": {"log.py"},
     "tomli": {"config.py", "disk/rules.py", "problems.py"},
     "torch": {"extract/encoders.py", "commands/export.py"},

@@ -16,12 +16,13 @@ from sortd.disk.library import Library
 from sortd.disk.marker import new_state
 from sortd.disk.watch import watch
 from sortd.domain import Fingerprint, Identity, Job
-from sortd.errors import SortdError
+from sortd.errors import IndexDamaged, SortdError
 from sortd.extract import encoder
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.worker import Lost, Worker
+from sortd.store import backup
 from sortd.store.memory import INDEX_NAME, Memory
 
 PROBE_SECONDS = 5.0
@@ -72,18 +73,11 @@ def _state(config: Config) -> Finding:
                 "state", ok=False, message=f"{above} may not be written", cure="name another as dir under [state]"
             )
         if found and (found.state / INDEX_NAME).exists():
-            memory = Memory.open(found.state, feature_space(config), query_only=True)
-            try:
-                (verdict,) = memory.database.one("PRAGMA quick_check") or ("no answer",)
-            finally:
-                memory.database.close()
-            if verdict != "ok":
-                return _finding(
-                    "state",
-                    ok=False,
-                    message=f"{found.state / INDEX_NAME}: {verdict}",
-                    cure="stop sortd and put the file aside: it is made again",
-                )
+            backup.check(found.state / INDEX_NAME)
+            Memory.open(found.state, feature_space(config), query_only=True).database.close()
+    except IndexDamaged as damage:
+        cure = "start `sortd run` anew: it puts the file aside and makes it again from a backup and the decision log"
+        return _finding("state", ok=False, message=str(damage), cure=cure)
     except (SortdError, OSError) as problem:
         return _finding("state", ok=False, message=str(problem), cure="name another as dir under [state], or mend it")
     return _finding("state", ok=True, message=str(place))

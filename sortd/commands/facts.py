@@ -17,11 +17,12 @@ from sortd.disk.guard import Found, find
 from sortd.disk.library import Library
 from sortd.disk.marker import MARKER, RootAway, marker_of
 from sortd.domain import Category, Fault, Fingerprint, Leave, MoveTo, Placer, Reason
-from sortd.errors import LibraryUnavailable
+from sortd.errors import LibraryUnavailable, SortdError
 from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import Classifier, UnusableClassifier, likeness, unit_parts
 from sortd.service.judge import Judge, Verdict
 from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.store import backup
 from sortd.store.memory import INDEX_NAME, Memory
 
 NEIGHBOURS = 5
@@ -64,6 +65,12 @@ def opened(config: Config, found: Found | None) -> Iterator[Reading | None]:
         with memory.database.snapshot():
             judge.classifier = _serving(memory, found.state)
             yield Reading(root, memory, library, judge)
+    except SortdError:
+        raise
+    except Exception:
+        # What makes no sense may be what damage left; then that is what there is to say.
+        backup.check(found.state / INDEX_NAME)
+        raise
     finally:
         memory.database.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -33,7 +34,8 @@ def run_once(config: Config, *, observe: bool) -> None:
     from sortd.commands import report, status  # noqa: PLC0415 - as above
     from sortd.service.daemon import Daemon  # noqa: PLC0415 - as above
 
-    report.device(status.status(config)["device"])
+    with contextlib.suppress(LibraryUnavailable):  # the pass itself mends what can be mended, or says what is wrong
+        report.device(status.status(config)["device"])
     with report.progress(sys.stderr) as progress:
         _open_log(config)  # only now, so that the lines go above the bar and not through it
         Daemon(config, observe=observe, once=True, progress=progress).run()
@@ -57,12 +59,12 @@ def carry_out(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _by_hand(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    from sortd.service.restoring import open_memory  # noqa: PLC0415 - as above
     from sortd.service.sorter import Sorter  # noqa: PLC0415 - only where no service runs
-    from sortd.store.memory import Memory  # noqa: PLC0415 - as above
 
     write = _open_log(config)
     with Guard.open(config.library.root, state=state_wished(config)) as guard, ExitStack() as stack:
-        memory = Memory.open(guard.state, feature_space(config))
+        memory = open_memory(guard, feature_space(config), tell=write, now=time.time())
         stack.callback(memory.database.close)
         sorter = Sorter(
             memory,

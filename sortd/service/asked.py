@@ -174,7 +174,9 @@ class Answers:
         return sighting.fingerprint
 
     def _pause(self, *, paused: bool) -> Mapping[str, Any]:
-        self._decider.pause(paused=paused)
+        with self._memory.transaction():
+            self._decider.pause(paused=paused)
+            self._decisions.note("paused", at=self._wall(), paused=paused)
         return {"paused": paused}
 
     def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:

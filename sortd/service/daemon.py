@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from sortd.config import Config
 from sortd.disk.guard import Guard
 from sortd.disk.marker import RootAway
+from sortd.disk.mounts import mounts_of
 from sortd.disk.watch import watch
 from sortd.domain import FeatureSpace
-from sortd.errors import LibraryUnavailable, SortdError
+from sortd.errors import IndexDamaged, LibraryUnavailable, SortdError
 from sortd.extract import encoder
 from sortd.log import get
-from sortd.messages import (
-    Extracted,
-    ExtractionFailed,
-    Message,
-    Order,
-    RescanDue,
-    RetrainDue,
-    RetryDue,
-    Stop,
-    Tick,
-)
+from sortd.messages import Extracted, ExtractionFailed, Message, Order, RescanDue, Stop, Tick, TrainingLost
 from sortd.service import notify
 from sortd.service.children import Children
 from sortd.service.control import listen
 from sortd.service.hearing import Ears
-from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
+from sortd.service.opening import check_state, extract_settings, feature_space, library_at, state_wished
+from sortd.service.restoring import Backups, mending, open_memory, raise_if_damaged
 from sortd.service.schedule import schedule
+from sortd.service.signals import signals_into
 from sortd.service.sorter import Sorter
-from sortd.store.memory import Memory
+from sortd.store.memory import INDEX_NAME
 
 CHECK_SECONDS = 5.0
 """How often the root and the watcher are asked whether they are well."""
@@ -75,13 +67,25 @@ class Daemon:
 
         LibraryUnavailable: another service has the library, its state cannot be used, or (for one pass) it is away.
         """
-        with self._signals(), ExitStack() as stack:
+        with signals_into(self._inbox):
+            mending(self._serve, tell=self._log.error)
+
+    def _serve(self, damages: int) -> None:
+        with ExitStack() as stack:
             guard = self._await_root()
             if guard is None:
                 return
             stack.enter_context(guard)
-            memory = Memory.open(guard.state, feature_space(self._config))
+            wished = state_wished(self._config)
+            check_state(guard.state, mounts_of(guard.state), wished=wished, tell=self._log.warning)
+            # What children of an index now put aside said of it is of no use to its successor.
+            stack.callback(self._empty_inbox)
+            memory = open_memory(
+                guard, feature_space(self._config), tell=self._log.warning, now=time.time(), damages=damages
+            )
             stack.callback(memory.database.close)
+            self._index = guard.state / INDEX_NAME
+            self._backups = Backups(guard.state, tell=self._log.info, wall=time.time)
             sorter = Sorter(
                 memory,
                 library_at(guard.root, self._config),
@@ -95,27 +99,6 @@ class Daemon:
             self._loop(sorter, guard, stack)
 
     # Starting
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Signals only put a message, all that is safe in a handler; once told to stop, more of them change nothing."""
-        told: list[int] = []
-
-        def handle(number: int, _: object) -> None:
-            if number == signal.SIGHUP:
-                self._inbox.put(RetryDue())
-                self._inbox.put(RescanDue("SIGHUP"))
-                self._inbox.put(RetrainDue("SIGHUP"))
-            else:
-                told.append(number)
-                self._inbox.put(Stop(signal.Signals(number).name))
-
-        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_IGN if told else handler)
 
     def _await_root(self) -> Guard | None:
         """The library, as soon as its root is there; None: told to stop while waiting."""
@@ -142,6 +125,11 @@ class Daemon:
                     self._log.info("stopped", why="told to")
                     return None
 
+    def _empty_inbox(self) -> None:
+        told_to_stop = [message for message in self._wait(0.0) if isinstance(message, Stop)]
+        for message in told_to_stop:
+            self._inbox.put(message)
+
     # The loop
 
     def _loop(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> None:
@@ -164,6 +152,7 @@ class Daemon:
                     ordered = True
                     children.submit(order)
             if self._once and not ordered and sorter.idle():
+                self._backups.make()
                 self._stop(sorter, children, "one pass was made")
                 return
             now = time.monotonic()
@@ -194,7 +183,12 @@ class Daemon:
                 self._tell_manager(sorter)
             else:
                 self._news = True
+            if isinstance(message, TrainingLost):
+                # The child reads what the loop itself never does.
+                raise_if_damaged(self._index)
             orders = sorter.handle(message, time.monotonic())
+        except IndexDamaged:
+            raise
         except Exception as problem:
             if self._once:
                 raise
@@ -202,6 +196,7 @@ class Daemon:
                 # Told once, not every second for as long as it lasts.
                 self._problem = repr(problem)
                 self._log.error("step_failed", why=str(problem), exc_info=not isinstance(problem, LibraryUnavailable))
+                raise_if_damaged(self._index)
             time.sleep(STEP_BACK_SECONDS)
             return []
         if self._problem is not None:
@@ -220,7 +215,9 @@ class Daemon:
             self._progress(tally.total - tally.pending, tally.total)
 
     def _check(self, sorter: Sorter, guard: Guard, ears: Ears | None) -> None:
-        """Notice a root that went or came back, weights that did, and a watcher that died."""
+        """Notice a root that went or came back, weights that did, a watcher that died, and an index that is damaged."""
+        if not self._once:
+            self._backups.step(idle=sorter.idle())
         why = guard.here()
         if why is not None and self._once:
             raise RootAway(why)

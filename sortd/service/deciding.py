@@ -14,7 +14,7 @@ from sortd.service.judge import Judge, Verdict
 from sortd.service.refusing import Refusals
 from sortd.service.telling import Tell
 from sortd.store.journal import DONE, Entry
-from sortd.store.memory import Memory
+from sortd.store.memory import PAUSED, Memory
 
 AT_ONCE = 20
 """Videos decided before the loop looks into its inbox again."""
@@ -22,12 +22,10 @@ AT_ONCE = 20
 MAY_PASS = (Reason.ON_PROBATION, Reason.HANDS_OFF, Reason.MOVE_REFUSED)
 """Reasons that time, or a change outside of any video, may lift."""
 
-_PAUSED = "paused"
-
 
 def is_paused(memory: Memory) -> bool:
     """Whether the owner paused this library; it stays so while no service runs."""
-    return memory.database.note(_PAUSED) == "1"
+    return memory.database.note(PAUSED) == "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ class Decider:
 
     def pause(self, *, paused: bool) -> None:
         """Keep the owner's wish, over restarts too."""
-        self._memory.database.write_note(_PAUSED, "1" if paused else "0")
+        self._memory.database.write_note(PAUSED, "1" if paused else "0")
         if not paused:
             self._refusals.forgive()
             self.add_all()

@@ -26,6 +26,10 @@ RACES = 5
 """So often another name is tried when somebody takes the planned one first."""
 
 
+MOST_NOTED = 10
+"""Steps of a move written into the decision log: companions are found again by their names."""
+
+
 class Filer:
     """Moves videos with their companions, back too; every method raises MoveRefused where nothing was moved."""
 
@@ -235,7 +239,7 @@ class Filer:
                     at=self._wall(),
                     video=entry.fingerprint,
                     category=entry.category,
-                    steps=[[str(step.source), str(step.target)] for step in entry.steps],
+                    steps=[[str(step.source), str(step.target)] for step in entry.steps[:MOST_NOTED]],
                     confidence=entry.confidence,
                 )
             else:

@@ -17,7 +17,7 @@ from sortd.service.telling import Tell
 from sortd.store.classifiers import Adopted
 from sortd.store.memory import Memory
 
-_CHANGES = "label_changes"
+CHANGES = "label_changes"
 _TRIED = "labels_tried"
 _RULES = "rules_seen"
 AGAIN_SECONDS = 600.0
@@ -63,7 +63,7 @@ class Learner:
     def changed(self, count: int, *, now: float) -> None:
         """So many labels came, changed or went."""
         if count:
-            self._write(_CHANGES, str(self._changes() + count))
+            self._write(CHANGES, str(self._changes() + count))
             self._changed_at = now
 
     def ask(self, why: str) -> None:
@@ -182,10 +182,10 @@ class Learner:
             self._trying = None
             with self._memory.transaction():
                 self._write(_TRIED, digest)
-                self._write(_CHANGES, str(self._changes() - changes))
+                self._write(CHANGES, str(self._changes() - changes))
 
     def _changes(self) -> int:
-        return int(self._memory.database.note(_CHANGES) or 0)
+        return int(self._memory.database.note(CHANGES) or 0)
 
     def _write(self, key: str, value: str) -> None:
         self._memory.database.write_note(key, value)

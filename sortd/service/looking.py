@@ -225,19 +225,22 @@ class Looker:
         at = self._wall()
         match fact:
             case Labelled(category, None):
-                self._tell("labelled", path=self._path_in(sightings, category), category=category)
-                self._decisions.note("labelled", at=at, video=clip, category=category)
+                path = self._path_in(sightings, category)
+                self._tell("labelled", path=path, category=category)
+                self._decisions.note("labelled", at=at, video=clip, category=category, path=str(path))
             case Labelled(category, was, placer):
-                self._tell("corrected", path=self._path_in(sightings, category), was=was, category=category)
-                self._decisions.note("corrected", at=at, video=clip, was=was, category=category)
+                path = self._path_in(sightings, category)
+                self._tell("corrected", path=path, was=was, category=category)
+                self._decisions.note("corrected", at=at, video=clip, was=was, category=category, path=str(path))
                 self._taken_out(clip, was, placer)
             case Withdrawn(category, placer):
                 self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
                 self._decisions.note("withdrawn", at=at, video=clip, category=category)
                 self._taken_out(clip, category, placer)
             case Confirmed(category):
-                self._tell("confirmed", path=self._path_in(sightings, category), category=category)
-                self._decisions.note("confirmed", at=at, video=clip, category=category)
+                path = self._path_in(sightings, category)
+                self._tell("confirmed", path=path, category=category)
+                self._decisions.note("confirmed", at=at, video=clip, category=category, path=str(path))
                 self._memory.categories.judged(category, confirmed=1, now=at)
             case Returned():
                 self._decisions.note("returned", at=at, video=clip)
@@ -255,9 +258,11 @@ class Looker:
         for change in categories.compare(table.all(), self._library.folders(), carries=self._carries):
             match change:
                 case categories.Same(number, folder):
-                    table.update(number, folder)
+                    if table.update(number, folder):
+                        self._note_category(folder)
                 case categories.New(folder):
                     table.add(folder)
+                    self._note_category(folder)
                 case categories.Gone(number):
                     table.retire(number)
                     self.label_changes += table.labels(number)
@@ -266,14 +271,19 @@ class Looker:
                     self._tell("renamed", was=was, category=folder.name)
                     self._decisions.note("renamed", at=self._wall(), was=was, category=folder.name)
 
+    def _note_category(self, folder: categories.Folder) -> None:
+        """What a category is known by when its folder is renamed, for an index that has to be made again."""
+        facts = {"category": folder.name, "device": folder.device, "inode": folder.inode}
+        self._decisions.note("category", at=self._wall(), **facts)
+
     def _carries(self, known: categories.Known, folder: categories.Folder) -> bool:
         """Whether the folder holds a file the category was known to hold, or the category was known to be empty."""
         was = PurePath(known.name)
         paths = self._memory.index.paths_below(was)[:WITNESSES]
         for path in paths:
             sighting = self._memory.index.known(path)
-            now = self._library.stat(PurePath(folder.name) / path.relative_to(was))
-            if sighting is not None and now == sighting.identity:
+            now = self._library.look(PurePath(folder.name) / path.relative_to(was), sighting)
+            if sighting is not None and now is not None and now.fingerprint == sighting.fingerprint:
                 return True
         return not paths
 

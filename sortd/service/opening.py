@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from sortd.config import Config
 from sortd.disk.library import Library
+from sortd.disk.mounts import Mount
 from sortd.domain import FeatureSpace
+from sortd.errors import ConfigError
 from sortd.extract import Settings, space
+from sortd.service.telling import Tell
 
 
 def extract_settings(config: Config) -> Settings:
@@ -37,6 +41,19 @@ def state_wished(config: Config) -> Path | None:
     # systemd separates several with colons; the first one is ours.
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     return config.state.dir or (Path(given) if given else None)
+
+
+def check_state(state: Path, mounts: Sequence[Mount], *, wished: Path | None, tell: Tell) -> None:
+    """A state directory on a network disk: ConfigError where nobody asked for it, one warning where the owner did.
+
+    There locks may not hold between machines, and a database is damaged by it sooner or later.
+    """
+    if not mounts or not mounts[0].is_remote:
+        return
+    where = f"{state} is on a network disk ({mounts[0].kind}), where an index is damaged sooner or later"
+    if wished is None:
+        raise ConfigError([f"[state] dir: {where}; name a folder on a disk of this machine"])
+    tell("state_is_remote", why=where)
 
 
 def library_at(root: Path, config: Config) -> Library:

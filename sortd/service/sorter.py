@@ -38,7 +38,7 @@ from sortd.service.learner import Learner
 from sortd.service.looking import Looker
 from sortd.service.queue import Queue
 from sortd.service.spaces import Spaces
-from sortd.service.telling import Tell, telling
+from sortd.service.telling import Tell, flushing, telling
 from sortd.store.decisions import DECISION_LOG, DecisionLog
 from sortd.store.memory import Memory
 
@@ -67,6 +67,7 @@ class Sorter:
         self._wall = wall
         self._tell = telling(memory.database, write)
         self.decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
+        self._flush = flushing(self.decisions, self._tell)
         self.judge = Judge(memory, library, probation=config.move.probation)
         self._spaces = Spaces(memory, self.judge, config=config, wall=wall)
         self.filer = Filer(
@@ -285,8 +286,4 @@ class Sorter:
 
     def _flush_decisions(self) -> None:
         if self.away is None:
-            try:
-                self.decisions.flush()
-            except OSError as problem:
-                # It stays in the index and is appended once the root can be written again.
-                self._tell("decision_log_waits", why=str(problem))
+            self._flush()

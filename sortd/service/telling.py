@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from sortd.store.database import Database
+from sortd.store.decisions import DecisionLog
 
 Tell = Callable[..., None]
 """`tell("moved", path=..., to=...)`: one line per outcome, in the past tense."""
@@ -18,3 +19,22 @@ def telling(database: Database, write: Tell) -> Tell:
         database.after_commit(partial(write, event, **facts))
 
     return tell
+
+
+def flushing(decisions: DecisionLog, tell: Tell) -> Callable[[], None]:
+    """Make a call that appends to the decision log what is kept for it, and tells once for how long it cannot."""
+    told = ""
+
+    def flush() -> None:
+        nonlocal told
+        problem = ""
+        try:
+            decisions.flush()
+        except OSError as waits:
+            # It stays in the index and is appended once the root can be written again.
+            problem = str(waits)
+        if problem and problem != told:
+            tell("decision_log_waits", why=problem)
+        told = problem
+
+    return flush

@@ -27,9 +27,12 @@ class Categories:
             folder.inode,
         )
 
-    def update(self, number: int, folder: Folder) -> None:
-        """A category stands as this folder: under its old name, or under a new one, with all paths below it."""
-        (was,) = self._db.execute("SELECT name FROM categories WHERE id = ?", number).fetchone()
+    def update(self, number: int, folder: Folder) -> bool:
+        """A category stands as this folder: under its old name, or under a new one, with all paths below it.
+
+        True when its folder has another inode than before.
+        """
+        was, inode = self._db.execute("SELECT name, inode FROM categories WHERE id = ?", number).fetchone()
         name = blob(folder.name)
         if was != name:
             self._absorb(name, number)
@@ -47,6 +50,7 @@ class Categories:
             folder.inode,
             number,
         )
+        return bool(inode != folder.inode)
 
     def _absorb(self, name: bytes, number: int) -> None:
         """A category that no longer stood had this name: what was held to it goes to the folder that has it now."""

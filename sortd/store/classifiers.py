@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sortd.domain import FeatureSpace
-from sortd.store.database import Database
+from sortd.store.database import Database, parsed
 
 KEPT = 3
 """How many classifiers of the past stay, the serving one included."""
@@ -50,4 +50,4 @@ class Classifiers:
     def serving(self) -> Adopted | None:
         """The latest one, if there is one; after a change of space it decides until another is adopted."""
         row = self._db.one("SELECT digest, trained_at, report, file FROM classifiers ORDER BY id DESC LIMIT 1")
-        return None if row is None else Adopted(row[0], row[1], json.loads(row[2]), row[3])
+        return None if row is None else Adopted(row[0], row[1], parsed(row[2]), row[3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -10,122 +11,44 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sortd.domain import Category
-from sortd.errors import LibraryUnavailable
-
-MIGRATIONS = [
-    # 1: the first library.
-    """
-    CREATE TABLE categories (
-        id INTEGER PRIMARY KEY,
-        name BLOB NOT NULL UNIQUE,            -- the folder's path relative to the root
-        device INTEGER NOT NULL,
-        inode INTEGER NOT NULL,
-        present INTEGER NOT NULL DEFAULT 1,
-        confirmed INTEGER NOT NULL DEFAULT 0, -- placements the owner agreed with
-        corrected INTEGER NOT NULL DEFAULT 0, -- placements the owner took out again
-        last_correction REAL
-    );
-    CREATE TABLE videos (
-        fingerprint TEXT PRIMARY KEY,
-        home INTEGER REFERENCES categories (id),
-        placed_by TEXT CHECK (placed_by IN ('owner', 'sortd')),
-        first_seen REAL NOT NULL,
-        absent_since REAL,                    -- no copy of it stands any more
-        pending INTEGER NOT NULL DEFAULT 1,   -- lacks a feature of the present space
-        left_reason TEXT,                     -- the last reason told, so that it is told once
-        left_category BLOB,
-        CHECK ((home IS NULL) = (placed_by IS NULL))
-    ) WITHOUT ROWID;
-    CREATE INDEX videos_pending ON videos (first_seen) WHERE pending;
-    CREATE INDEX videos_home ON videos (home);
-    CREATE TABLE files (
-        path BLOB PRIMARY KEY,                -- relative to the root, so that the library may move
-        fingerprint TEXT NOT NULL REFERENCES videos (fingerprint),
-        inode INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        gone INTEGER NOT NULL DEFAULT 0       -- 1: not there at the last look; 2: nor since before the last scan
-    ) WITHOUT ROWID;
-    CREATE INDEX files_fingerprint ON files (fingerprint);
-    CREATE TABLE vetoes (
-        fingerprint TEXT NOT NULL REFERENCES videos (fingerprint),
-        category INTEGER NOT NULL REFERENCES categories (id),
-        PRIMARY KEY (fingerprint, category)
-    ) WITHOUT ROWID;
-    CREATE TABLE features (
-        fingerprint TEXT NOT NULL REFERENCES videos (fingerprint),
-        extractor TEXT NOT NULL,
-        version TEXT NOT NULL,
-        vector BLOB,                          -- little-endian float32; NULL: known to hold nothing
-        text TEXT,
-        details TEXT NOT NULL,
-        PRIMARY KEY (fingerprint, extractor, version)
-    );
-    CREATE TABLE attempts (
-        fingerprint TEXT PRIMARY KEY REFERENCES videos (fingerprint),
-        inode INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        count INTEGER NOT NULL DEFAULT 0,
-        running TEXT CHECK (running IN ('alone', 'batch')),
-        alone INTEGER NOT NULL DEFAULT 0,     -- its batch was lost: it goes by itself next
-        fault TEXT,                           -- set: set aside
-        message TEXT NOT NULL DEFAULT ''
-    ) WITHOUT ROWID;
-    CREATE TABLE moves (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        fingerprint TEXT NOT NULL,
-        category INTEGER NOT NULL REFERENCES categories (id),
-        confidence REAL NOT NULL,
-        undoes INTEGER REFERENCES moves (id), -- a move back
-        state TEXT NOT NULL CHECK (state IN ('open', 'done', 'undone', 'abandoned')),
-        at REAL NOT NULL,
-        why TEXT NOT NULL DEFAULT ''
-    );
-    CREATE INDEX moves_category ON moves (category, state);
-    CREATE INDEX moves_fingerprint ON moves (fingerprint);
-    CREATE TABLE move_steps (
-        move INTEGER NOT NULL REFERENCES moves (id),
-        n INTEGER NOT NULL,
-        source BLOB NOT NULL,
-        target BLOB NOT NULL,
-        inode INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        PRIMARY KEY (move, n)
-    ) WITHOUT ROWID;
-    CREATE TABLE classifiers (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        space TEXT NOT NULL,
-        digest TEXT NOT NULL,                 -- of the labels it learned from
-        trained_at REAL NOT NULL,
-        report TEXT NOT NULL,
-        file TEXT NOT NULL
-    );
-    CREATE TABLE outbox (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        line TEXT NOT NULL                    -- decided here, not yet in the decision log
-    );
-    CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    """,
-    # 2: each frame's own vector, float16 [n, dim], row after row.
-    """
-    ALTER TABLE features ADD COLUMN frames BLOB;
-    """,
-    # 3: moves across filesystems; a step's copy is noted when it is verified, before it gets its name.
-    """
-    ALTER TABLE moves ADD COLUMN crosses INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE move_steps ADD COLUMN copy_inode INTEGER;
-    ALTER TABLE move_steps ADD COLUMN copy_size INTEGER;
-    ALTER TABLE move_steps ADD COLUMN copy_mtime_ns INTEGER;
-    ALTER TABLE move_steps ADD COLUMN copy_digest TEXT;
-    """,
-]
-"""Each runs once, in one transaction with the count of itself in `PRAGMA user_version`."""
-
+from sortd.errors import IndexDamaged, LibraryUnavailable
+from sortd.store.migrations import MIGRATIONS
 
 VERSION = sqlite3.sqlite_version
 """Of SQLite itself."""
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class _Rows(sqlite3.Cursor):
+    """Damage and failing disks may show at any row, not only when the statement begins."""
+
+    def __next__(self) -> Any:  # noqa: ANN401 - a row of whatever was asked for
+        try:
+            return super().__next__()
+        except sqlite3.DatabaseError as error:
+            raise clear_line(error) from error
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - as above
+        return next(self, None)
+
+    def fetchall(self) -> list[Any]:
+        return list(self)
+
+
+def clear_line(error: sqlite3.DatabaseError) -> Exception:
+    """One clear line: the disk is full, failing or gone, or the file is damaged; our own mistakes stay as they are."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+        return error
+    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE or "decode to UTF-8" in str(error)
+    return (IndexDamaged if damaged else LibraryUnavailable)(f"the index cannot be used: {error}")
+
+
+def connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    """A connection that commits each statement by itself; `mode` is rw, or rwc to make the file."""
+    # A reader opens for writing too: after a kill it may find a hot journal, which a read-only open refuses.
+    name = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(name, uri=True, isolation_level=None, timeout=20)
 
 
 class Database:
@@ -139,18 +62,12 @@ class Database:
     def open(cls, path: Path, *, query_only: bool = False) -> Database:
         """Open, and migrate where this connection may write. LibraryUnavailable: it cannot be used."""
         try:
-            # A reader opens for writing too: after a kill it may find a hot journal, which a read-only open refuses.
-            mode = "rw" if query_only else "rwc"
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=20
-            )
-            database = cls(connection)
-            if query_only:
-                connection.execute("PRAGMA query_only = 1")
-                if database._version() != len(MIGRATIONS):
-                    raise LibraryUnavailable(f"{path} was written by another version of sortd")
-            else:
-                database._prepare(path)
+            database = cls(connect(path, mode="rw" if query_only else "rwc"))
+            try:
+                database._prepare(path, query_only=query_only)
+            except BaseException:
+                database.close()
+                raise
         except sqlite3.Error as error:
             raise LibraryUnavailable(f"the index {path} cannot be used: {error}") from error
         return database
@@ -159,7 +76,18 @@ class Database:
         (version,) = self.execute("PRAGMA user_version").fetchone()
         return int(version)
 
-    def _prepare(self, path: Path) -> None:
+    def _prepare(self, path: Path, *, query_only: bool) -> None:
+        # Before anything that could change the file: what another version wrote is left as it is.
+        version = self._version()
+        if version > len(MIGRATIONS):
+            raise LibraryUnavailable(f"{path} was written by a newer sortd; it is left untouched")
+        if query_only:
+            self.execute("PRAGMA query_only = 1")
+            if version == 0:
+                raise IndexDamaged(f"the index {path} is empty")
+            if version < len(MIGRATIONS):
+                raise LibraryUnavailable(f"{path} was written by an older sortd: `sortd run` brings it up to date")
+            return
         # Before 3.51.3 (and its backports) a write-ahead log can corrupt with two connections:
         # https://sqlite.org/wal.html#walresetbug
         safe = sqlite3.sqlite_version_info
@@ -167,14 +95,12 @@ class Database:
         self.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
         self.execute(f"PRAGMA synchronous = {'FULL' if wal else 'EXTRA'}")
         self.execute("PRAGMA foreign_keys = 1")
-        version = self._version()
-        if version > len(MIGRATIONS):
-            raise LibraryUnavailable(f"{path} was written by a newer sortd; it is left untouched")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        if version < len(MIGRATIONS):
             with self.transaction():
-                for statement in _statements(script):
-                    self.execute(statement)
-                self.execute(f"PRAGMA user_version = {number}")
+                for script in MIGRATIONS[version:]:
+                    for statement in _statements(script):
+                        self.execute(statement)
+                self.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -189,7 +115,7 @@ class Database:
         except BaseException:
             self._after_commit.clear()
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                self.execute("ROLLBACK")
             raise
         calls, self._after_commit = self._after_commit, []
         for call in calls:
@@ -205,20 +131,19 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Several reads of one and the same state."""
-        self._connection.execute("BEGIN")
+        self.execute("BEGIN")
         try:
             yield
         finally:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self.execute("ROLLBACK")
 
     def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
-        """Run one statement. LibraryUnavailable: the disk is full, failing or gone, or the file is damaged."""
+        """Run one statement. IndexDamaged, or LibraryUnavailable: the disk is full, failing or gone."""
         try:
-            return self._connection.execute(sql, values)
+            return self._connection.cursor(_Rows).execute(sql, values)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-                raise
-            raise LibraryUnavailable(f"the index cannot be used: {error}") from error
+            raise clear_line(error) from error
 
     def one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
         """The first row, if any."""
@@ -237,6 +162,15 @@ class Database:
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """A kept JSON object. IndexDamaged: it is none any more."""
+    try:
+        value: dict[str, Any] = json.loads(text)
+    except ValueError as nonsense:
+        raise IndexDamaged(f"the index cannot be used: {nonsense}") from nonsense
+    return value
 
 
 def blob(name: PurePath | Category) -> bytes:

@@ -1,20 +1,42 @@
 """The append-only log in ROOT/.sortd/: what cannot be worked out again from the folders, in a portable form.
 
 A line is first kept in the index, in the transaction of the decision itself (`outbox`), and then appended here: a kill
-in between costs nothing, and at worst writes a line twice, which its number tells.
+in between costs nothing, and at worst writes a line twice, which its number tells. The number goes on over backups
+and new indexes, so an index that is older than the log knows which lines it lacks.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
+import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from sortd.store.database import Database
+from sortd.store.database import Database, parsed
 
 DECISION_LOG = Path(".sortd") / "decisions.jsonl"
 """Relative to the root."""
+
+LONGEST = 1 << 20
+"""Bytes of a line; no decision comes near it."""
+
+_HIGHEST = 10**12
+"""A line's number; anything above it is damage, and would leave no numbers for those to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One decision as it was written down."""
+
+    number: int
+    at: float
+    did: str
+    facts: Mapping[str, Any]
 
 
 class DecisionLog:
@@ -33,17 +55,74 @@ class DecisionLog:
         rows = self._db.execute("SELECT id, line FROM outbox ORDER BY id").fetchall()
         if not rows:
             return
-        lines = "".join(json.dumps({"n": number, **_fields(line)}) + "\n" for number, line in rows)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(descriptor, lines.encode("ascii"))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        lines = "".join(json.dumps({"n": number, **parsed(line)}) + "\n" for number, line in rows)
+        with _open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, "a+b") as file:
+            end = os.fstat(file.fileno()).st_size
+            if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+                # A full disk or a power cut tore the last line: it must not spoil the next one too.
+                file.write(b"\n")
+            file.write(lines.encode("ascii"))
+            file.flush()
+            os.fsync(file.fileno())
         with self._db.transaction():
             self._db.execute("DELETE FROM outbox WHERE id <= ?", rows[-1][0])
 
+    def known(self) -> int:
+        """The number of the last decision that this index was told of; 0: none yet."""
+        row = self._db.one("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        return 0 if row is None else int(row[0])
 
-def _fields(line: str) -> Mapping[str, object]:
-    fields: Mapping[str, object] = json.loads(line)
-    return fields
+    def go_on_after(self, number: int) -> None:
+        """The decisions up to this one are known now; the next one gets a higher number."""
+        if not self._db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox'", number).rowcount:
+            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", number)
+
+
+def read_after(path: Path, known: int) -> tuple[list[Line], int]:
+    """The lines written after those that are known, and how many more were torn, doubled or no lines at all.
+
+    OSError: there is a log, and it cannot be read.
+    """
+    lines: list[Line] = []
+    seen: set[int] = set()
+    skipped = 0
+    try:
+        file = _open(path, os.O_RDONLY, "rb")
+    except FileNotFoundError:
+        return [], 0
+    with file:
+        while raw := file.readline(LONGEST):
+            line = _parsed(raw)
+            while len(raw) == LONGEST and not raw.endswith(b"\n"):
+                line, raw = None, file.readline(LONGEST)
+            if line is not None and line.number <= known:
+                # An index lost under an earlier sortd began to count anew, so only what comes after this is later.
+                lines.clear()
+                seen.clear()
+                skipped = 0
+            elif line is None or hash(raw) in seen:
+                skipped += 1
+            else:
+                seen.add(hash(raw))
+                lines.append(line)
+    return lines, skipped
+
+
+def _parsed(raw: bytes) -> Line | None:
+    try:
+        facts = json.loads(raw.decode("ascii"))
+        number, at, did = facts.pop("n"), facts.pop("at"), facts.pop("did")
+        if type(number) is int and 0 < number <= _HIGHEST and isinstance(did, str) and math.isfinite(at):
+            return Line(number, float(at), did, facts)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        pass
+    return None
+
+
+def _open(path: Path, flags: int, mode: str) -> BinaryIO:
+    """Open the log, which is a plain file: whatever else stands there is not followed, waited for or written."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return os.fdopen(descriptor, mode)  # type: ignore[return-value]  # a mode with "b"

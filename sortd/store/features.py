@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Part
-from sortd.store.database import Database, category_of
+from sortd.store.database import Database, category_of, parsed
 
 
 class Features:
@@ -47,7 +47,7 @@ class Features:
             if row is not None:
                 vector = None if row[0] is None else np.frombuffer(row[0], "<f4")
                 frames = None if row[1] is None else np.frombuffer(row[1], "<f2").reshape(-1, part.dim)
-                details = json.loads(row[3])
+                details = parsed(row[3])
                 found[part.extractor] = Feature(part.extractor, part.version, vector, row[2], details, frames)
         return found
 

@@ -37,12 +37,7 @@ class Index:
 
     def see(self, sighting: Sighting, *, now: float) -> bool:
         """Note a video at a path; True when this content stands in the library for the first time, or again."""
-        back = self._db.execute(
-            "INSERT INTO videos (fingerprint, first_seen) VALUES (?, ?) ON CONFLICT (fingerprint) DO UPDATE"
-            " SET absent_since = NULL, first_seen = excluded.first_seen WHERE absent_since IS NOT NULL",
-            sighting.fingerprint,
-            now,
-        ).rowcount
+        new = self._arrive(sighting.fingerprint, now=now)
         identity = sighting.identity
         self._db.execute(
             "INSERT INTO files (path, fingerprint, inode, size, mtime_ns) VALUES (?, ?, ?, ?, ?)"
@@ -63,7 +58,23 @@ class Index:
             identity.size,
             identity.mtime_ns,
         )
+        return new
+
+    def _arrive(self, fingerprint: Fingerprint, *, now: float) -> bool:
+        back = self._db.execute(
+            "INSERT INTO videos (fingerprint, first_seen) VALUES (?, ?) ON CONFLICT (fingerprint) DO UPDATE"
+            " SET absent_since = NULL, first_seen = excluded.first_seen WHERE absent_since IS NOT NULL",
+            fingerprint,
+            now,
+        ).rowcount
         return back == 1
+
+    def expect(self, fingerprint: Fingerprint, path: PurePath | None, identity: Identity, *, now: float) -> None:
+        """A video stood here at that time, and is not known to stand elsewhere; None: where it stood is not known."""
+        self._arrive(fingerprint, now=now)
+        self._db.execute("DELETE FROM files WHERE fingerprint = ?", fingerprint)
+        if path is not None:
+            self.see(Sighting(path, fingerprint, identity), now=now)
 
     def lose(self, path: PurePath) -> None:
         """Nothing stands at this path now; what stood there is kept until a whole scan has passed."""

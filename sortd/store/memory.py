@@ -19,6 +19,9 @@ from sortd.store.journal import Journal
 
 INDEX_NAME = "index.db"
 
+PAUSED = "paused"
+"""The note that the owner asked for no moves and no extraction meanwhile."""
+
 
 @dataclass(slots=True)
 class Memory:

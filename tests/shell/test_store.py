@@ -23,9 +23,9 @@ from sortd.domain import (
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.categories import Folder
 from sortd.store.classifiers import Adopted
-from sortd.store.database import MIGRATIONS
 from sortd.store.decisions import DecisionLog
 from sortd.store.memory import Memory
+from sortd.store.migrations import MIGRATIONS
 
 SPACE = FeatureSpace((Part("visual", "1", 3), Part("speech", "1", 2)))
 CLIP = Fingerprint("clip")

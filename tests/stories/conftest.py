@@ -29,9 +29,9 @@ from sortd.messages import (
 from sortd.service.children import TrainingSettings
 from sortd.service.copying import copying
 from sortd.service.opening import feature_space, library_at
+from sortd.service.restoring import open_memory
 from sortd.service.sorter import Sorter
 from sortd.service.training import training
-from sortd.store.memory import Memory
 from tests.fakes import Clock, FakeExtractor
 from tests.folders import Tree, make, read
 
@@ -58,7 +58,7 @@ class Household:
 
     def start(self, *, observe: bool = False) -> None:
         self.guard = self._stack.enter_context(Guard.open(self.root, state=self.config.state.dir))
-        self.memory = Memory.open(self.guard.state, self.space)
+        self.memory = open_memory(self.guard, self.space, tell=self.write, now=self.clock(), damages=0)
         self._stack.callback(self.memory.database.close)
         self.sorter = Sorter(
             self.memory,
@@ -66,10 +66,13 @@ class Household:
             self.guard,
             config=self.config,
             observe=observe,
-            write=lambda event, **facts: self.log.append({"event": event, **facts}),
+            write=self.write,
             wall=self.clock,
         )
         self.sorter.start()
+
+    def write(self, event: str, **facts: Any) -> None:
+        self.log.append({"event": event, **facts})
 
     def kill(self) -> None:
         """Let go of everything in the state it is in."""

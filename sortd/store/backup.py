@@ -1,0 +1,139 @@
+"""The index's file as a whole: whether it is sound, put aside where it is not, and its backups beside it.
+
+A backup is a copy that SQLite itself made, checked, synced and only then renamed to its name, so whatever bears that
+name is whole. It is the copy that is checked: page for page it is the index, and the index is locked no longer than
+copying takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+import time
+from calendar import timegm
+from collections.abc import Iterator
+from pathlib import Path
+
+from sortd.errors import IndexDamaged, LibraryUnavailable
+from sortd.store.database import clear_line, connect
+from sortd.store.migrations import MIGRATIONS
+
+KEPT = 3
+"""Backups that stay."""
+
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database; it belongs to that very file, and would spoil any other of its name."""
+
+_STAMP = "%Y%m%dT%H%M%S"
+
+
+def check(path: Path) -> int:
+    """How many migrations an index has seen, which is not changed by it. IndexDamaged: it holds none, or is torn."""
+    with _connected(path) as connection:
+        connection.execute("PRAGMA query_only = 1")
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(MIGRATIONS):
+            return version  # of a newer sortd, whose files are not ours to judge
+        verdict = " ".join(str(connection.execute("PRAGMA quick_check (1)").fetchone()[0]).split())
+        page = int(connection.execute("PRAGMA page_size").fetchone()[0])
+    if verdict != "ok":
+        raise IndexDamaged(f"the index {path} is damaged: {verdict}")
+    if path.stat().st_size % page:
+        # SQLite reads what a page lacks as zeros.
+        raise IndexDamaged(f"the index {path} is damaged: its last page is cut short")
+    if version == 0:
+        raise IndexDamaged(f"the index {path} is empty")
+    return version
+
+
+def put_aside(index: Path, *, now: float) -> Path | None:
+    """Give a damaged index another name, with all that SQLite kept beside it; None: there was nothing of it."""
+    stamp = time.strftime(_STAMP, time.gmtime(now))
+    names = (_with(index, f".corrupt-{stamp}{again}") for again in ("", *(f"-{number}" for number in range(2, 99))))
+    aside = next(name for name in names if not any(_with(name, end).exists() for end in ("", *_BESIDE)))
+    # The index first: were it left alone by a kill, without its journal, it might pass for sound.
+    found = [end for end in ("", *_BESIDE) if _with(index, end).exists()]
+    for end in found:
+        _with(index, end).rename(_with(aside, end))
+    return aside if found else None
+
+
+def backups(index: Path) -> list[Path]:
+    """Those of an index, the newest first."""
+    return sorted(index.parent.glob(f"{index.name}.backup-{'[0-9]' * 8}T{'[0-9]' * 6}"), reverse=True)
+
+
+def made_at(index: Path) -> float | None:
+    """When the newest backup was made; None: there is none."""
+    newest = next(iter(backups(index)), None)
+    return None if newest is None else timegm(time.strptime(newest.name.rpartition("-")[2], _STAMP))
+
+
+def back_up(index: Path, *, now: float) -> Path:
+    """Make a backup, and let the oldest go. IndexDamaged: it would be one of a damaged index; OSError: no room."""
+    size = index.stat().st_size
+    if shutil.disk_usage(index.parent).free < 2 * size:
+        # Else the backup would take the room that the index itself is about to need.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(index.parent))
+    backup = index.with_name(f"{index.name}.backup-{time.strftime(_STAMP, time.gmtime(now))}")
+    _copy(index, backup)
+    for old in backups(index)[KEPT:]:
+        old.unlink()
+    return backup
+
+
+def bring_back(index: Path) -> Path | None:
+    """Put the newest sound backup in the place of an index that is gone; None: there is none."""
+    for backup in backups(index):
+        try:
+            if check(backup) <= len(MIGRATIONS):
+                _copy(backup, index)
+                return backup
+        except IndexDamaged:
+            continue
+    return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = source.with_name(f".{target.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        with _connected(source) as whole, _connected(part) as copy:
+            whole.execute("PRAGMA query_only = 1")
+            # Synced when it is whole.
+            copy.execute("PRAGMA synchronous = OFF")
+            copy.execute("PRAGMA journal_mode = OFF")
+            # In one step: between two the lock is let go, and any commit meanwhile would make it begin again.
+            whole.backup(copy)
+        check(part)
+        _sync(part)
+        part.replace(target)
+        _sync(target.parent)
+    except OSError as problem:
+        raise LibraryUnavailable(f"{target} cannot be written: {problem.strerror}") from problem
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with contextlib.closing(connect(path, mode="rwc")) as connection:
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise clear_line(error) from error
+
+
+def _with(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

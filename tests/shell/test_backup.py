@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from sortd.domain import FeatureSpace, Fingerprint, Identity, Part, Sighting
+from sortd.errors import IndexDamaged, LibraryUnavailable
+from sortd.store import backup
+from sortd.store.memory import Memory
+from sortd.store.migrations import MIGRATIONS
+
+SPACE = FeatureSpace((Part("visual", "1", 3),))
+
+
+@pytest.fixture
+def index(tmp_path):
+    return tmp_path / "index.db"
+
+
+@pytest.fixture
+def memory(index):
+    memory = Memory.open(index.parent, SPACE)
+    for number in range(200):
+        see(memory, f"{number}.mp4")
+    yield memory
+    memory.database.close()
+
+
+def see(memory, name):
+    memory.index.see(Sighting(Path(name), Fingerprint(name), Identity(1, 2, 3)), now=1.0)
+
+
+def test_a_backup_holds_all_that_was_committed_and_three_are_kept(memory, index):
+    made = []
+    for day in range(5):
+        see(memory, f"day {day}.mp4")
+        made.append(backup.back_up(index, now=86_400.0 * day))
+    assert backup.backups(index) == made[:-4:-1]
+    assert made[0].name == "index.db.backup-19700101T000000"
+    (count,) = sqlite3.connect(made[-1]).execute("SELECT count(*) FROM files").fetchone()
+    assert count == 205
+    assert sorted(path.name for path in index.parent.iterdir()) == sorted(["index.db", *(p.name for p in made[-3:])])
+
+
+def test_the_newest_sound_backup_takes_the_place_of_a_lost_index(memory, index):
+    sound = backup.back_up(index, now=0.0)
+    torn = backup.back_up(index, now=86_400.0)
+    os.truncate(torn, torn.stat().st_size // 2)
+    memory.database.close()
+    index.unlink()
+    assert backup.bring_back(index) == sound
+    assert Memory.open(index.parent, SPACE).index.tally().total == 200
+    assert torn.exists()
+
+
+def test_no_backup_is_made_of_a_damaged_index(memory, index):
+    memory.database.close()
+    flip(index)
+    with pytest.raises(IndexDamaged):
+        backup.back_up(index, now=0.0)
+    assert [path.name for path in index.parent.iterdir()] == ["index.db"]
+
+
+def test_what_is_put_aside_keeps_its_journal_and_replaces_nothing(tmp_path):
+    names = ["index.db", "index.db-journal", "index.db-wal", "index.db-shm"]
+    for again in range(2):
+        for name in names:
+            (tmp_path / name).write_text(f"{name} {again}")
+        aside = backup.put_aside(tmp_path / "index.db", now=0.0)
+        assert aside.read_text() == f"index.db {again}"
+        assert aside.with_name(aside.name + "-wal").read_text() == f"index.db-wal {again}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        name.replace("index.db", f"index.db.corrupt-19700101T000000{again}") for name in names for again in ("", "-2")
+    )
+    assert backup.put_aside(tmp_path / "index.db", now=0.0) is None
+
+
+@pytest.mark.parametrize("content", [b"", os.urandom(20_000), b"SQLite format 3\0" + bytes(100)])
+def test_what_is_no_index_is_called_damaged(tmp_path, content):
+    (tmp_path / "index.db").write_bytes(content)
+    with pytest.raises(IndexDamaged):
+        backup.check(tmp_path / "index.db")
+
+
+def test_an_index_of_a_newer_sortd_is_not_ours_to_judge(memory, index):
+    memory.database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    memory.database.close()
+    flip(index)
+    before = index.read_bytes()
+    assert backup.check(index) == len(MIGRATIONS) + 1
+    with pytest.raises(LibraryUnavailable, match="newer"):
+        Memory.open(index.parent, SPACE)
+    assert index.read_bytes() == before
+
+
+def test_damage_that_shows_in_the_middle_of_reading_is_one_clear_line(memory, index):
+    memory.database.close()
+    flip(index)
+    reader = Memory.open(index.parent, SPACE, query_only=True)
+    with pytest.raises(IndexDamaged, match="cannot be used"):
+        reader.index.identities()
+    reader.database.close()
+
+
+def flip(index: Path) -> None:
+    """Spoil every page but the first, which says that this is a database."""
+    with index.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(index.stat().st_size - 4096))

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from sortd.domain import Category, FeatureSpace, Fingerprint, Part, Placer
+from sortd.store.decisions import LONGEST, DecisionLog, read_after
+from sortd.store.memory import Memory
+from sortd.store.replay import replay
+
+SPACE = FeatureSpace((Part("visual", "1", 3),))
+CLIP = Fingerprint("clip")
+
+
+@pytest.fixture
+def memory(tmp_path):
+    memory = Memory.open(tmp_path, SPACE)
+    yield memory
+    memory.database.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "decisions.jsonl"
+
+
+def write(path, *lines):
+    with path.open("ab") as file:
+        for line in lines:
+            file.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+
+
+def line(number, did="labelled", **facts):
+    return {"n": number, "at": 1.0, "did": did} | (facts or {"video": "clip", "category": "sea"})
+
+
+def placed(number, source="a.mp4", target="sea/a.mp4", **facts):
+    steps = [[source, target]]
+    return line(number, "placed", **{"video": "clip", "category": "sea", "confidence": 0.9, "steps": steps} | facts)
+
+
+def again(memory, path, known=0):
+    lines, skipped = read_after(path, known)
+    with memory.transaction():
+        return skipped + replay(memory, lines)
+
+
+def test_lines_that_are_torn_doubled_or_none_at_all_are_skipped_and_counted(memory, path):
+    write(path, line(1), line(1), b'{"n": 2, "at": 1.0, "di\n', b"\xff\xfe\n", b"[1]\n", b"\n", b'{"n": 3}\n')
+    write(path, b'{"n": 4, "at": NaN, "did": "labelled"}\n', b"[" * 100_000 + b"\n", b"x" * (3 * LONGEST) + b"\n")
+    write(path, line(5, "predicted"), line(10**30), line(6, video="other", category="city", did="labelled"))
+    assert again(memory, path) == 11
+    assert memory.index.record(CLIP).home == "sea"
+    assert memory.index.record(Fingerprint("other")).home == "city"
+
+
+@pytest.mark.parametrize("name", ["..", "../sea", "/sea", "a/../../b", "", "\0", "sea\0", "\ud800", 5, None, ["sea"]])
+def test_a_name_that_leads_out_of_the_root_is_not_believed(memory, path, name):
+    write(path, line(1, video="clip", category=name), placed(2, target=name), placed(3, category=name))
+    write(path, line(4, "renamed", was="sea", category=name), line(5, "category", category=name, device=1, inode=2))
+    assert again(memory, path) == 5
+    assert memory.categories.all() == []
+    assert memory.index.identities() == {}
+
+
+def test_a_name_that_is_not_text_is_kept_byte_for_byte(memory, path):
+    write(path, placed(1, target="w\udce9ddings/a.mp4", category="w\udce9ddings"))
+    assert again(memory, path) == 0
+    assert [os.fsencode(path) for path in memory.index.identities()] == [b"w\xe9ddings/a.mp4"]
+
+
+def test_only_what_comes_after_the_last_known_line_is_read(path):
+    # An index that was lost once began to count anew.
+    write(path, *(line(number) for number in (1, 2, 3, 4, 1, 2)))
+    assert read_after(path, 2) == ([], 0)
+    write(path, b"torn\n", line(3), line(4), line(3))
+    lines, skipped = read_after(path, 2)
+    assert ([line.number for line in lines], skipped) == ([3, 4], 2)
+
+
+def test_a_line_torn_by_a_full_disk_does_not_spoil_the_next(memory, path):
+    log = DecisionLog(memory.database, path)
+    write(path, b'{"n": 1, "at": 1.0, "did": "label')
+    log.note("labelled", at=1.0, video="clip", category="sea")
+    log.flush()
+    lines, skipped = read_after(path, 0)
+    assert ([line.did for line in lines], skipped) == (["labelled"], 1)
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_what_is_no_plain_file_is_neither_read_nor_written(memory, path, tmp_path, kind):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"")
+    {"link": lambda: path.symlink_to(elsewhere), "fifo": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
+    log = DecisionLog(memory.database, path)
+    log.note("labelled", at=1.0, video="clip", category="sea")
+    with pytest.raises(OSError, match=r".*"):
+        log.flush()
+    with pytest.raises(OSError, match=r".*"):
+        read_after(path, 0)
+    assert elsewhere.read_bytes() == b""
+    path.rmdir() if kind == "folder" else path.unlink()
+    log.flush()
+    assert len(read_after(path, 0)[0]) == 1
+
+
+def test_the_numbers_go_on_after_those_that_were_made_again(memory, path):
+    write(path, line(7))
+    log = DecisionLog(memory.database, path)
+    assert log.known() == 0
+    assert again(memory, path) == 0
+    log.go_on_after(7)
+    assert log.known() == 7
+    log.note("returned", at=2.0, video="clip")
+    log.flush()
+    assert [line.number for line in read_after(path, 0)[0]] == [7, 8]
+
+
+def test_old_lines_without_a_place_are_understood(memory, path):
+    write(path, line(1), line(2, "corrected", video="clip", was="sea", category="city"))
+    write(path, placed(3, "b.mp4", "sea/b.mp4", video="b"), line(4, "confirmed", video="b", category="sea"))
+    write(path, line(5, "undone", video="c", category="sea"), line(6, "withdrawn", video="clip", category="city"))
+    assert again(memory, path) == 0
+    assert memory.index.record(CLIP).vetoes == {"sea", "city"}
+    assert memory.index.record(Fingerprint("b")).placed_by is Placer.OWNER
+    assert memory.index.record(Fingerprint("c")).vetoes == {"sea"}
+    assert memory.categories.live(Category("sea"))[:2] == (1, 1)
+    assert [str(path) for path in memory.index.identities()] == ["sea/b.mp4"]
