@@ -75,7 +75,7 @@ def _without_service(config: Config, found: Found | None) -> dict[str, Any]:
     remote = next((mount.kind for mount in mounts_of(root) if mount.is_remote), None) if mode == "auto" else None
     return {
         "state": "away" if away else "stopped",
-        "why": away or "no service runs",
+        "why": away or (found and found.foreign) or "no service runs",
         "watcher": {"mode": "polling" if mode == "polling" or remote else "events", "why": "no service runs"},
         "rate": None,
         "ends_at": None,

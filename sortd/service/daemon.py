@@ -32,9 +32,10 @@ from sortd.service import notify
 from sortd.service.children import extraction_worker, training_worker
 from sortd.service.control import listen
 from sortd.service.hearing import Ears
-from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
+from sortd.service.opening import extract_settings, feature_space, library_at
 from sortd.service.schedule import schedule
 from sortd.service.sorter import Sorter
+from sortd.service.waiting import take_root
 from sortd.store.memory import Memory
 
 CHECK_SECONDS = 5.0
@@ -55,8 +56,17 @@ Progress = Callable[[int, int], None]
 class Daemon:
     """The service for one library; `once` makes one full pass of it."""
 
-    def __init__(self, config: Config, *, observe: bool, once: bool = False, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        observe: bool,
+        take_over: bool = False,
+        once: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         self._config = config
+        self._take_over = take_over
         self._observe = observe or config.move.mode == "observe"
         self._once = once
         self._progress = progress
@@ -73,10 +83,12 @@ class Daemon:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, or until the one pass is done.
 
-        LibraryUnavailable: another service has the library, its state cannot be used, or (for one pass) it is away.
+        LibraryUnavailable: another service or host has the library, its state cannot be used, or it is away and
+        this is one pass.
         """
         with self._signals(), ExitStack() as stack:
-            guard = self._await_root()
+            wait_seconds = None if self._once else self._check_seconds
+            guard = take_root(self._config, self._inbox, take_over=self._take_over, wait_seconds=wait_seconds)
             if guard is None:
                 return
             stack.enter_context(guard)
@@ -114,31 +126,6 @@ class Daemon:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _await_root(self) -> Guard | None:
-        """The library, as soon as its root is there; None: told to stop while waiting."""
-        told: str | None = None
-        while True:
-            try:
-                guard = Guard.open(self._config.library.root, state=state_wished(self._config))
-            except RootAway as away:
-                if self._once:
-                    raise
-                if told is None:
-                    # The service is up; the library is not. Whoever waits for the service need not wait for a disk.
-                    notify.ready(f"away: {away}")
-                    told = str(away)
-                    self._log.warning("root_away", root=self._config.library.root, why=told)
-            else:
-                if told is not None:
-                    self._log.info("root_back", root=self._config.library.root)
-                return guard
-            notify.alive()
-            with contextlib.suppress(queue.Empty):
-                if isinstance(self._inbox.get(timeout=self._check_seconds), Stop):
-                    notify.stopping()
-                    self._log.info("stopped", why="told to")
-                    return None
 
     # The loop
 
