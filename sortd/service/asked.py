@@ -12,6 +12,7 @@ from sortd.errors import MoveRefused, SortdError
 from sortd.judgement.reconcile import Confirmed, apply
 from sortd.service.deciding import Decider
 from sortd.service.filing import Filer
+from sortd.service.looking import Looker
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
 from sortd.store.journal import Entry
@@ -30,13 +31,13 @@ class Answers:
         memory: Memory,
         filer: Filer,
         decider: Decider,
+        looker: Looker,
         *,
         decisions: DecisionLog,
         tell: Tell,
         wall: Callable[[], float],
         away: Callable[[], str | None],
         status: Callable[[], Mapping[str, Any]],
-        labels_changed: Callable[[int], None],
     ) -> None:
         self._memory = memory
         self._filer = filer
@@ -46,14 +47,14 @@ class Answers:
         self._wall = wall
         self._away = away
         self._status = status
-        self._labels_changed = labels_changed
+        self._looker = looker
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
             "status": lambda _: self._status(),
             "undo": self._undo,
             "confirm": self._confirm,
             "forget": self._forget,
-            "pause": lambda _: self._pause(paused=True),
-            "resume": lambda _: self._pause(paused=False),
+            "pause": lambda _: self._pause(),
+            "resume": lambda _: self._resume(),
             "retry": self._retry,
         }
 
@@ -85,7 +86,7 @@ class Answers:
             done.append({"id": entry.number, "from": str(path), "to": str(back)})
             if self._memory.index.record(entry.fingerprint).home is None:
                 self._decider.add([entry.fingerprint])
-        self._labels_changed(len(done))
+        self._looker.label_changes += len(done)
         return {"done": done, "refused": refused}
 
     def _entries(self, request: Mapping[str, Any]) -> list[Entry]:
@@ -118,7 +119,7 @@ class Answers:
                 for sighting in index.sightings(clip):
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
-        self._labels_changed(len(confirmed))
+        self._looker.label_changes += len(confirmed)
         self._decider.add_all()
         return {"confirmed": confirmed}
 
@@ -145,7 +146,7 @@ class Answers:
             for clip in forgotten:
                 self._decisions.note("forgotten", at=self._wall(), video=clip, what=request["what"], category=category)
         if request["what"] == "labels":
-            self._labels_changed(len(forgotten))
+            self._looker.label_changes += len(forgotten)
         self._decider.add(forgotten)
         return {"forgotten": len(forgotten)}
 
@@ -166,9 +167,13 @@ class Answers:
             raise Refused(f"{path} is no video that sortd knows")
         return sighting.fingerprint
 
-    def _pause(self, *, paused: bool) -> Mapping[str, Any]:
-        self._decider.pause(paused=paused)
-        return {"paused": paused}
+    def _pause(self) -> Mapping[str, Any]:
+        self._decider.pause(paused=True)
+        return {"paused": True}
+
+    def _resume(self) -> Mapping[str, Any]:
+        self._decider.pause(paused=False)
+        return {"paused": False, "vanished": self._looker.accept()}
 
     def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._memory.transaction():

@@ -26,15 +26,24 @@ def is_paused(memory: Memory) -> bool:
 
 
 class Decider:
-    """Holds the videos to decide; `observe`: never move."""
+    """Holds the videos to decide; `observe`: never move; `held`: whether to wait without a word."""
 
     def __init__(
-        self, memory: Memory, judge: Judge, filer: Filer, *, observe: bool, tell: Tell, wall: Callable[[], float]
+        self,
+        memory: Memory,
+        judge: Judge,
+        filer: Filer,
+        *,
+        observe: bool,
+        held: Callable[[], bool],
+        tell: Tell,
+        wall: Callable[[], float],
     ) -> None:
         self._memory = memory
         self._judge = judge
         self._filer = filer
         self._observe = observe
+        self._held = held
         self._tell = tell
         self._wall = wall
         self._waiting: dict[Fingerprint, None] = {}
@@ -52,11 +61,13 @@ class Decider:
         self.add(self._memory.index.left_for(MAY_PASS))
 
     def waiting(self) -> bool:
-        """Whether any is still to decide."""
-        return bool(self._waiting)
+        """Whether any can be decided now."""
+        return bool(self._waiting) and not self._held()
 
     def step(self) -> None:
         """Decide some."""
+        if not self.waiting():
+            return
         self._judge.refresh()
         for clip in [clip for clip, _ in zip(self._waiting, range(AT_ONCE), strict=False)]:
             del self._waiting[clip]
@@ -66,6 +77,11 @@ class Decider:
     def paused(self) -> bool:
         """The owner asked for no moves and no extraction meanwhile."""
         return is_paused(self._memory)
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing is to be moved, extracted or learned now, by the owner's wish or for caution."""
+        return self.paused or self._held()
 
     def pause(self, *, paused: bool) -> None:
         """Keep the owner's wish, over restarts too."""
