@@ -179,10 +179,8 @@ class Watcher:
     def _stop(self) -> None:
         observer, self._observer = self._observer, None
         if observer is not None:
-            ends = [observer.stop] if observer.ident is None else [observer.stop, observer.join]
-            with contextlib.suppress(RootAway):  # a thread that hangs on the disk is left behind
-                for end in ends:
-                    Patience().ask(end)
+            with contextlib.suppress(RootAway, RuntimeError):  # it hangs on the disk; it never began
+                Patience().ask(lambda: (observer.stop(), observer.join()))
 
     def _tell(self, path: str, *, folder: bool) -> None:
         relative = path.removeprefix(str(self._root)).removeprefix("/")

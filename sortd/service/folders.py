@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from sortd.disk.library import Library
 from sortd.judgement import categories
+from sortd.judgement.brake import too_many
 from sortd.judgement.categories import Gone
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
@@ -30,15 +31,17 @@ class Folders:
         self.gone_unseen = False
         """Whether a folder is gone whose category still counts, for it took too many videos with it."""
 
-    def refresh(self, *, brake: Callable[[int], bool]) -> int:
-        """Take the folders as they stand; how many labels went with those that are gone.
+    def too_many_vanished(self, taken: int = 0) -> bool:
+        """Whether more videos are out of sight than go at once by themselves; `taken`: so many more will be."""
+        vanished, stood = self._memory.index.vanished()
+        return too_many(vanished + taken, stood=stood)
 
-        `brake` tells whether so many videos that vanish with their folders are too many at once.
-        """
+    def refresh(self) -> int:
+        """Take the folders as they stand; how many labels went with those that are gone."""
         table = self._memory.categories
         changes = categories.compare(table.all(), self._library.folders(), carries=self._carries)
         taken = [len(self._memory.index.paths_below(PurePath(gone.name))) for gone in changes if isinstance(gone, Gone)]
-        self.gone_unseen = bool(taken) and brake(sum(taken))
+        self.gone_unseen = bool(taken) and self.too_many_vanished(sum(taken))
         labels = 0
         for change in changes:
             match change:

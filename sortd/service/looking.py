@@ -12,7 +12,6 @@ from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
 from sortd.domain import Category, Fingerprint, Identity, Placer, Record, Sighting, Standing
 from sortd.errors import LibraryUnavailable
-from sortd.judgement.brake import too_many
 from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
 from sortd.judgement.settle import Settler
 from sortd.service.folders import Folders
@@ -55,7 +54,7 @@ class Looker:
         self._scan_passed = False
         self.label_changes = 0
         """How many labels came, changed or went since it was last asked."""
-        self._held = self._too_many_vanished()
+        self._held = self._folders.too_many_vanished()
         self.brake = ""
         """A sentence once a whole scan has shown that they are nowhere."""
 
@@ -145,20 +144,13 @@ class Looker:
 
     def _weigh(self) -> None:
         """See anew whether too many videos are out of sight; a whole scan tells whether they are lost."""
-        was, self._held = self._held, self._too_many_vanished()
+        was, self._held = self._held, self._folders.too_many_vanished()
         self._scan_due = self._scan_due or (self._held and not was)
         if self.brake and not self._held:
             self.brake = ""
             self._tell("videos_back")
         if self._folders.gone_unseen:
-            self._refresh_folders()
-
-    def _too_many_vanished(self, taken: int = 0) -> bool:
-        vanished, stood = self._memory.index.vanished()
-        return too_many(vanished + taken, stood=stood)
-
-    def _refresh_folders(self) -> None:
-        self.label_changes += self._folders.refresh(brake=self._too_many_vanished)
+            self.label_changes += self._folders.refresh()
 
     def _stat(self, path: PurePath) -> Identity | None:
         try:
@@ -198,7 +190,7 @@ class Looker:
     def _look(self, paths: list[PurePath]) -> set[Fingerprint]:
         index = self._memory.index
         with self._memory.transaction():
-            self._refresh_folders()
+            self.label_changes += self._folders.refresh()
             stood = {path: index.known(path) for path in paths}
             stands = self._seen(stood)
             old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
