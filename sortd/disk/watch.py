@@ -7,7 +7,6 @@ folders taken for one, a filesystem that was unmounted.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -35,9 +34,7 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserverVFS
 
 from sortd.disk import names
-from sortd.disk.marker import RootAway
 from sortd.disk.mounts import Mount, mounts_of
-from sortd.disk.patience import Patience
 from sortd.messages import Message, RescanDue, Touched
 
 _ARRANGED: list[type[FileSystemEvent]] = [
@@ -179,8 +176,9 @@ class Watcher:
     def _stop(self) -> None:
         observer, self._observer = self._observer, None
         if observer is not None:
-            with contextlib.suppress(RootAway, RuntimeError):  # it hangs on the disk; it never began
-                Patience().ask(lambda: (observer.stop(), observer.join()))
+            observer.stop()
+            if observer.ident is not None:
+                observer.join()
 
     def _tell(self, path: str, *, folder: bool) -> None:
         relative = path.removeprefix(str(self._root)).removeprefix("/")
