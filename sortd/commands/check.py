@@ -35,7 +35,7 @@ def check(config: Config) -> list[Finding]:
     root = config.library.root
     findings = [
         _finding("config", ok=True, message=str(config.path or "no file: the defaults")),
-        _root(root),
+        _root(config),
         _state(config),
     ]
     if root.is_dir():
@@ -52,12 +52,19 @@ def _finding(name: str, *, ok: bool, message: str, cure: str = "") -> Finding:
     return {"name": name, "ok": ok, "message": message, "cure": "" if ok else cure}
 
 
-def _root(root: Path) -> Finding:
+def _root(config: Config) -> Finding:
+    root = config.library.root
     check_root(root)
     if not root.is_dir():
         return _finding("root", ok=False, message=f"{root} is not there", cure="make it, mount it, or name another")
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         return _finding("root", ok=False, message=f"{root} may not be written", cure=f"chown or chmod u+rwx {root}")
+    try:
+        found = find(root, state=state_wished(config))
+    except SortdError as problem:
+        return _finding("root", ok=False, message=str(problem), cure="put the marker back from a backup")
+    if found and found.foreign:
+        return _finding("root", ok=False, message=found.foreign, cure=f"sortd run --take-over {root}")
     return _finding("root", ok=True, message=str(root))
 
 

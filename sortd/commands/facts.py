@@ -16,6 +16,7 @@ from sortd.config import Config
 from sortd.disk.guard import Found, find
 from sortd.disk.library import Library
 from sortd.disk.marker import MARKER, RootAway, marker_of
+from sortd.disk.patience import Patience
 from sortd.domain import Category, Fault, Fingerprint, Leave, MoveTo, Placer, Reason
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.judgement.fuse import fuse
@@ -77,13 +78,19 @@ def opened(config: Config, found: Found | None) -> Iterator[Reading | None]:
 
 def away_because(root: Path, found: Found | None) -> str:
     """Why the root is away; empty where it is here."""
-    if not root.is_dir():
-        return f"{root} is not there"
     try:
-        marked = found is None or marker_of(root) is not None
+        return Patience().ask(lambda: _away_because(root, found))
     except RootAway as away:
         return str(away)
-    return "" if marked else f"{root} is without its marker {MARKER}"
+
+
+def _away_because(root: Path, found: Found | None) -> str:
+    if not root.is_dir():
+        return f"{root} is not there"
+    marker = marker_of(root)
+    if found is None or (marker and marker.library == found.library):
+        return ""
+    return f"{root} is {'another library now' if marker else f'without its marker {MARKER}'}"
 
 
 def preview(read: Reading, *, now: float) -> list[dict[str, Any]]:

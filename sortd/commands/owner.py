@@ -31,6 +31,7 @@ def run(
     *,
     once: Annotated[bool, typer.Option("--once", help="One full pass, a summary, then exit.")] = False,
     observe: Annotated[bool, typer.Option("--observe", help="Decide and log, never move.")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Even a library that another host served.")] = False,
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
@@ -41,7 +42,7 @@ def run(
     settings = settings_from(config, library, root)
     from sortd.commands.running import run_once, serve  # noqa: PLC0415 - other commands start without the service
 
-    (run_once if once else serve)(settings, observe=observe)
+    (run_once if once else serve)(settings, observe=observe, take_over=take_over)
 
 
 @app.command()
@@ -227,6 +228,6 @@ def pause(library: RootArgument = None, *, config: ConfigOption = None, root: Ro
 
 @app.command()
 def resume(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
-    """Go on after `sortd pause`."""
-    asked(settings_from(config, library, root), {"do": "resume"})
-    typer.echo("resumed")
+    """Go on after `sortd pause`, or after too many videos vanished at once: then they are taken for deleted."""
+    vanished = asked(settings_from(config, library, root), {"do": "resume"})["vanished"]
+    typer.echo(f"resumed; {vanished} videos that vanished are taken for deleted" if vanished else "resumed")

@@ -21,15 +21,15 @@ class Failed(SortdError):
     """The service refused; the message is its own."""
 
 
-def serve(config: Config, *, observe: bool) -> None:
+def serve(config: Config, *, observe: bool, take_over: bool) -> None:
     """Be the service until told to stop."""
     from sortd.service.daemon import Daemon  # noqa: PLC0415 - only `run` needs its libraries
 
     _open_log(config)
-    Daemon(config, observe=observe).run()
+    Daemon(config, observe=observe, take_over=take_over).run()
 
 
-def run_once(config: Config, *, observe: bool) -> None:
+def run_once(config: Config, *, observe: bool, take_over: bool) -> None:
     """One full pass with a progress bar on a terminal, then the dataset as it is."""
     from sortd.commands import report, status  # noqa: PLC0415 - as above
     from sortd.service.daemon import Daemon  # noqa: PLC0415 - as above
@@ -38,7 +38,7 @@ def run_once(config: Config, *, observe: bool) -> None:
         report.device(status.status(config)["device"])
     with report.progress(sys.stderr) as progress:
         _open_log(config)  # only now, so that the lines go above the bar and not through it
-        Daemon(config, observe=observe, once=True, progress=progress).run()
+        Daemon(config, observe=observe, take_over=take_over, once=True, progress=progress).run()
     report.summary(status.status(config))
 
 

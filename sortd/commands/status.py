@@ -18,6 +18,7 @@ from sortd.disk.mounts import mounts_of
 from sortd.disk.rules import Role
 from sortd.domain import Category, Placer, Trust
 from sortd.extract import encoder
+from sortd.judgement.brake import too_many
 from sortd.service.control import ask
 from sortd.service.deciding import is_paused
 from sortd.service.learner import PROBLEM
@@ -66,6 +67,9 @@ def status(config: Config) -> dict[str, Any]:
             told["device"] = memory.database.note(DEVICE) or told["device"]
             if told["state"] == "stopped" and is_paused(memory):
                 told["why"] += "; paused until `sortd resume`"
+            vanished, stood = memory.index.vanished()
+            if told["state"] == "stopped" and too_many(vanished, stood=stood):
+                told["why"] += f"; {vanished} of {stood} videos vanished: bring them back, or `sortd resume`"
     return told
 
 
@@ -76,7 +80,7 @@ def _without_service(config: Config, found: Found | None) -> dict[str, Any]:
     remote = next((mount.kind for mount in mounts_of(root) if mount.is_remote), None) if mode == "auto" else None
     return {
         "state": "away" if away else "stopped",
-        "why": away or "no service runs",
+        "why": away or (found and found.foreign) or "no service runs",
         "watcher": {"mode": "polling" if mode == "polling" or remote else "events", "why": "no service runs"},
         "rate": None,
         "ends_at": None,

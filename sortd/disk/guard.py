@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import platform
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sortd.disk.lock import lock, lock_state, release
 from sortd.disk.marker import (
     COPY,
     MARKER,
@@ -27,10 +27,9 @@ from sortd.disk.marker import (
     root_noted_in,
     state_of,
 )
+from sortd.disk.mounts import mounts_of
+from sortd.disk.patience import Patience
 from sortd.errors import ConfigError, LibraryUnavailable
-
-_LOCK = "lock"  # in the state directory
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,48 +38,62 @@ class Found:
 
     library: str
     state: Path
+    foreign: str = ""
+    """Where another host serves it: a sentence that says so."""
 
 
 class Guard:
     """Holds a library for as long as it lives. `root`, `state` and `library` (its UUID) say which."""
 
-    def __init__(self, root: Path, *, state: Path, library: str, locks: list[int]) -> None:
+    def __init__(
+        self, root: Path, *, state: Path, marker: Marker, was_host: str, locks: list[int], patience: Patience
+    ) -> None:
         self.root = root
         self.state = state
-        self.library = library
+        self.library = marker.library
+        self.was_host = was_host
+        """The host that served it before, under whatever name; empty: this one."""
+        self._host = marker.host
         self._locks = locks  # of the state directory, of the marker
+        self._patience = patience
 
     @classmethod
-    def open(cls, root: Path, *, state: Path | None) -> Guard:
+    def open(
+        cls, root: Path, *, state: Path | None, take_over: bool = False, patience: Patience | None = None
+    ) -> Guard:
         """Take the library at `root`; a root of which nothing is known is made one.
 
+        `take_over`: even one that another host served; `patience` is handed in by whoever asks again and again.
         Raises RootAway where waiting may help, ConfigError where the configuration must change, and otherwise
-        LibraryUnavailable: another service holds it, or something cannot be written.
+        LibraryUnavailable: another service or host holds it, or something cannot be written.
         """
         root = _absolute(root)
-        check_root(root)
-        marker = marker_of(root)
+        patience = patience or Patience()
+        marker = patience.ask(lambda: _first_look(root))
         if marker is None:
             _refuse_if_away(root, state=state)
         library = marker.library if marker else str(uuid.uuid4())
         state = _absolute(state or (state_of(marker) if marker else new_state(library)))
+        if marker and not take_over and (problem := other_host(root, marker, state=state)):
+            raise LibraryUnavailable(problem)
         if Path(os.path.realpath(state)).is_relative_to(os.path.realpath(root)):
             raise ConfigError([f"[state] dir: {state} lies inside the library {root}"])
         locks: list[int] = []
         try:
-            locks.append(_take_state(state))
-            _note_process(locks[0])
+            locks.append(lock_state(state))
             _refuse_if_anothers(root, state=state, library=library)
-            locks.append(_take_marker(root / MARKER, marker, Marker(library, platform.node(), str(state))))
+            ours = Marker(library, platform.node(), str(state))
+            locks.append(_take_marker(root / MARKER, marker, ours))
             _replace(state / ROOT, os.fsencode(root))
             _replace(state / COPY, (root / MARKER).read_bytes())
         except OSError as problem:
-            _release(locks)
+            release(locks)
             raise LibraryUnavailable(f"{problem.filename or state} cannot be used: {problem.strerror}") from problem
         except LibraryUnavailable:
-            _release(locks)
+            release(locks)
             raise
-        return cls(root, state=state, library=library, locks=locks)
+        was_host = marker.host if marker and marker.host != ours.host else ""
+        return cls(root, state=state, marker=ours, was_host=was_host, locks=locks, patience=patience)
 
     def here(self) -> str | None:
         """None while the root is the library that was opened; else a sentence that says why it is away.
@@ -88,13 +101,21 @@ class Guard:
         A root that comes back as another folder, from another device even, is taken again if its marker is the same.
         """
         try:
+            return self._patience.ask(self._look)
+        except RootAway as silent:
+            return f"{self.root}: {silent}"
+
+    def _look(self) -> str | None:
+        try:
             marker = marker_of(self.root)
             if marker is None:
                 return f"{self.root} is {f'without its marker {MARKER}' if self.root.exists() else 'not there'}"
             if marker.library != self.library:
                 return f"{self.root} is another library now"
+            if marker.host != self._host:
+                return f"{self.root} is served by the host {marker.host} now"
             if not os.path.samestat((self.root / MARKER).stat(), os.fstat(self._locks[1])):
-                again = _lock(self.root / MARKER, holder=Path(marker.state))
+                again = lock(self.root / MARKER, holder=Path(marker.state))
                 os.close(self._locks[1])
                 self._locks[1] = again
         except OSError as problem:
@@ -111,7 +132,7 @@ class Guard:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let the library go."""
-        _release(self._locks)
+        release(self._locks)
 
 
 def check_root(path: Path) -> None:
@@ -132,20 +153,49 @@ def find(root: Path, *, state: Path | None = None) -> Found | None:
     `state` is the state directory where the configuration names one.
     """
     root = _absolute(root)
+    patience = Patience()
     try:
-        marker = marker_of(root)
+        marker = patience.ask(lambda: marker_of(root))
     except RootAway:
         marker = None
     if marker:
         # A state directory that is another library's is no place to look for this one.
         copy = copy_in(state) if state else None
         wished = state if copy is None or copy.library == marker.library else None
-        return Found(marker.library, wished or state_of(marker))
+        if state and copy and not wished and root_noted_in(state) == root:
+            return Found(copy.library, state)  # another library stands in its place
+        place = wished or state_of(marker)
+        return Found(marker.library, place, other_host(root, marker, state=place))
     for candidate in [*([state] if state else []), *known_states()]:
         copy, noted = copy_in(candidate), root_noted_in(candidate)
-        if copy and noted and os.path.realpath(noted) == os.path.realpath(root):
+        if copy and noted and (noted == root or _is_same(noted, root, patience)):
             return Found(copy.library, candidate)
     return None
+
+
+def other_host(root: Path, marker: Marker, *, state: Path) -> str:
+    """A sentence with the cure where another host serves the library; empty where this one does.
+
+    A host that was renamed is known by its state directory: the copy of the marker there bears the old name too. On a
+    network disk it proves nothing, for two hosts may share it.
+    """
+    if marker.host == platform.node():
+        return ""
+    if copy_in(state) == marker and not any(mount.is_remote for mount in mounts_of(state)[:1]):
+        return ""
+    return f"{root} is served by the host {marker.host}; if it is not any more: sortd run --take-over {root}"
+
+
+def _is_same(noted: Path, root: Path, patience: Patience) -> bool:
+    try:
+        return patience.ask(lambda: os.path.realpath(noted) == os.path.realpath(root))
+    except RootAway:
+        return False
+
+
+def _first_look(root: Path) -> Marker | None:
+    check_root(root)
+    return marker_of(root)
 
 
 def _refuse_if_away(root: Path, *, state: Path | None) -> None:
@@ -173,29 +223,11 @@ def _refuse_if_anothers(root: Path, *, state: Path, library: str) -> None:
         )
 
 
-def _take_state(state: Path) -> int:
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (state / _LOCK).touch(mode=0o600)
-    return _lock(state / _LOCK, holder=state)
-
-
-def _note_process(lock: int) -> None:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-
-
-def _process_in(state: Path) -> str:
-    try:
-        return f"process {int((state / _LOCK).read_bytes())}"
-    except (OSError, ValueError):
-        return "another process"
-
-
 def _take_marker(path: Path, found: Marker | None, wanted: Marker) -> int:
     """The lock on the marker, which says what is wanted when this returns."""
     if found is None:
         return _publish(path, wanted, place=_place_first)
-    held = _lock(path, holder=Path(found.state))
+    held = lock(path, holder=Path(found.state))
     if found == wanted:
         return held
     try:
@@ -209,12 +241,12 @@ def _publish(path: Path, marker: Marker, *, place: Callable[[Path, Path], object
     path.parent.mkdir(exist_ok=True)
     beside = _write_beside(path, json.dumps(asdict(marker), indent=1).encode() + b"\n")
     try:
-        lock = _lock(beside, holder=path.parent)
+        held = lock(beside, holder=path.parent)
         place(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     _sync(path.parent)
-    return lock
+    return held
 
 
 def _place_first(beside: Path, path: Path) -> None:
@@ -224,29 +256,6 @@ def _place_first(beside: Path, path: Path) -> None:
         raise LibraryUnavailable(f"another service is just taking {path.parent.parent}") from taken
     except OSError:
         beside.replace(path)  # a filesystem without hard links, where two first starts at once may not be told apart
-
-
-def _lock(path: Path, *, holder: Path) -> int:
-    """An open descriptor of `path` with the lock on it; who holds it instead is noted in the state dir `holder`.
-
-    The lock is on the inode, so it holds through bind mounts too, and it dies with its process.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as problem:
-        if problem.errno in _NO_LOCKS_HERE:
-            return descriptor
-        os.close(descriptor)
-        if isinstance(problem, BlockingIOError):
-            raise LibraryUnavailable(f"this library is already served by {_process_in(holder)}") from problem
-        raise
-    return descriptor
-
-
-def _release(locks: list[int]) -> None:
-    while locks:
-        os.close(locks.pop())
 
 
 def _replace(path: Path, content: bytes) -> None:

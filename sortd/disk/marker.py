@@ -85,8 +85,9 @@ def state_of(marker: Marker) -> Path:
     """The state directory of a marked library where the configuration names none."""
     # What a marker says is believed only where the directory says the same: the disk may come from anywhere.
     said = Path(marker.state)
-    copy = copy_in(said) if marker.host == platform.node() else None
-    return said if copy and copy.library == marker.library else new_state(marker.library)
+    copy = copy_in(said)
+    ours = copy and copy.library == marker.library and marker.host in {platform.node(), copy.host}
+    return said if ours else new_state(marker.library)
 
 
 def new_state(library: str) -> Path:

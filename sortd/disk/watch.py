@@ -7,6 +7,7 @@ folders taken for one, a filesystem that was unmounted.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -14,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Self
 
 from watchdog.events import (
@@ -34,7 +34,9 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserverVFS
 
 from sortd.disk import names
+from sortd.disk.marker import RootAway
 from sortd.disk.mounts import Mount, mounts_of
+from sortd.disk.patience import Patience
 from sortd.messages import Message, RescanDue, Touched
 
 _ARRANGED: list[type[FileSystemEvent]] = [
@@ -98,9 +100,7 @@ class Watcher:
         self._start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop watching."""
         self._stop()
 
@@ -176,9 +176,10 @@ class Watcher:
     def _stop(self) -> None:
         observer, self._observer = self._observer, None
         if observer is not None:
-            observer.stop()
-            if observer.ident is not None:
-                observer.join()
+            ends = [observer.stop] if observer.ident is None else [observer.stop, observer.join]
+            with contextlib.suppress(RootAway):  # a thread that hangs on the disk is left behind
+                for end in ends:
+                    Patience().ask(end)
 
     def _tell(self, path: str, *, folder: bool) -> None:
         relative = path.removeprefix(str(self._root)).removeprefix("/")

@@ -13,6 +13,7 @@ from sortd.judgement.reconcile import Confirmed, apply
 from sortd.messages import Copied
 from sortd.service.deciding import Decider
 from sortd.service.filing import Filer
+from sortd.service.looking import Looker
 from sortd.service.telling import Tell
 from sortd.service.undoing import Reply, Undoer
 from sortd.store.decisions import DecisionLog
@@ -32,13 +33,13 @@ class Answers:
         memory: Memory,
         filer: Filer,
         decider: Decider,
+        looker: Looker,
         *,
         decisions: DecisionLog,
         tell: Tell,
         wall: Callable[[], float],
         away: Callable[[], str | None],
         status: Callable[[], Mapping[str, Any]],
-        labels_changed: Callable[[int], None],
     ) -> None:
         self._memory = memory
         self._filer = filer
@@ -48,14 +49,14 @@ class Answers:
         self._wall = wall
         self._away = away
         self._status = status
-        self._labels_changed = labels_changed
-        self._undoer = Undoer(memory, filer, decider, labels_changed=labels_changed)
+        self._looker = looker
+        self._undoer = Undoer(memory, filer, decider, looker)
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
             "status": lambda _: self._status(),
             "confirm": self._confirm,
             "forget": self._forget,
-            "pause": lambda _: self._pause(paused=True),
-            "resume": lambda _: self._pause(paused=False),
+            "pause": lambda _: self._pause(),
+            "resume": lambda _: self._resume(),
             "retry": self._retry,
         }
 
@@ -125,7 +126,7 @@ class Answers:
                 for sighting in index.sightings(clip):
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
-        self._labels_changed(len(confirmed))
+        self._looker.label_changes += len(confirmed)
         self._decider.add_all()
         return {"confirmed": confirmed}
 
@@ -152,7 +153,7 @@ class Answers:
             for clip in forgotten:
                 self._decisions.note("forgotten", at=self._wall(), video=clip, what=request["what"], category=category)
         if request["what"] == "labels":
-            self._labels_changed(len(forgotten))
+            self._looker.label_changes += len(forgotten)
         self._decider.add(forgotten)
         return {"forgotten": len(forgotten)}
 
@@ -173,11 +174,18 @@ class Answers:
             raise Refused(f"{path} is no video that sortd knows")
         return sighting.fingerprint
 
-    def _pause(self, *, paused: bool) -> Mapping[str, Any]:
+    def _pause(self) -> Mapping[str, Any]:
+        self._keep_wish(paused=True)
+        return {"paused": True}
+
+    def _resume(self) -> Mapping[str, Any]:
+        self._keep_wish(paused=False)
+        return {"paused": False, "vanished": self._looker.accept()}
+
+    def _keep_wish(self, *, paused: bool) -> None:
         with self._memory.transaction():
             self._decider.pause(paused=paused)
             self._decisions.note("paused", at=self._wall(), paused=paused)
-        return {"paused": paused}
 
     def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._memory.transaction():

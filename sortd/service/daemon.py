@@ -27,6 +27,7 @@ from sortd.service.restoring import Backups, mending, open_memory, raise_if_dama
 from sortd.service.schedule import schedule
 from sortd.service.signals import signals_into
 from sortd.service.sorter import Sorter
+from sortd.service.waiting import take_root
 from sortd.store.memory import INDEX_NAME
 
 CHECK_SECONDS = 5.0
@@ -47,8 +48,17 @@ Progress = Callable[[int, int], None]
 class Daemon:
     """The service for one library; `once` makes one full pass of it."""
 
-    def __init__(self, config: Config, *, observe: bool, once: bool = False, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        observe: bool,
+        take_over: bool = False,
+        once: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         self._config = config
+        self._take_over = take_over
         self._observe = observe or config.move.mode == "observe"
         self._once = once
         self._progress = progress
@@ -65,14 +75,16 @@ class Daemon:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, or until the one pass is done.
 
-        LibraryUnavailable: another service has the library, its state cannot be used, or (for one pass) it is away.
+        LibraryUnavailable: another service or host has the library, its state cannot be used, or it is away and
+        this is one pass.
         """
         with signals_into(self._inbox):
             mending(self._serve, tell=self._log.error)
 
     def _serve(self, damages: int) -> None:
         with ExitStack() as stack:
-            guard = self._await_root()
+            wait_seconds = None if self._once else self._check_seconds
+            guard = take_root(self._config, self._inbox, take_over=self._take_over, wait_seconds=wait_seconds)
             if guard is None:
                 return
             stack.enter_context(guard)
@@ -99,31 +111,6 @@ class Daemon:
             self._loop(sorter, guard, stack)
 
     # Starting
-
-    def _await_root(self) -> Guard | None:
-        """The library, as soon as its root is there; None: told to stop while waiting."""
-        told: str | None = None
-        while True:
-            try:
-                guard = Guard.open(self._config.library.root, state=state_wished(self._config))
-            except RootAway as away:
-                if self._once:
-                    raise
-                if told is None:
-                    # The service is up; the library is not. Whoever waits for the service need not wait for a disk.
-                    notify.ready(f"away: {away}")
-                    told = str(away)
-                    self._log.warning("root_away", root=self._config.library.root, why=told)
-            else:
-                if told is not None:
-                    self._log.info("root_back", root=self._config.library.root)
-                return guard
-            notify.alive()
-            with contextlib.suppress(queue.Empty):
-                if isinstance(self._inbox.get(timeout=self._check_seconds), Stop):
-                    notify.stopping()
-                    self._log.info("stopped", why="told to")
-                    return None
 
     def _empty_inbox(self) -> None:
         told_to_stop = [message for message in self._wait(0.0) if isinstance(message, Stop)]

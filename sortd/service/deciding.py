@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from sortd.domain import Category, Fingerprint, Leave, MoveTo, Reason
-from sortd.errors import FolderRefuses, MoveRefused, SortdError
+from sortd.errors import Changed, FolderRefuses, MoveRefused, SortdError
 from sortd.messages import Copied
 from sortd.service.filing import Filer
 from sortd.service.judge import Judge, Verdict
@@ -38,15 +38,27 @@ class _Left:
 
 
 class Decider:
-    """Holds the videos to decide; `observe`: never move. Times named `now` are seconds on the monotonic clock."""
+    """Holds the videos to decide; `observe`: never move; `held`: whether to wait without a word.
+
+    Times named `now` are seconds on the monotonic clock.
+    """
 
     def __init__(
-        self, memory: Memory, judge: Judge, filer: Filer, *, observe: bool, tell: Tell, wall: Callable[[], float]
+        self,
+        memory: Memory,
+        judge: Judge,
+        filer: Filer,
+        *,
+        observe: bool,
+        held: Callable[[], bool],
+        tell: Tell,
+        wall: Callable[[], float],
     ) -> None:
         self._memory = memory
         self._judge = judge
         self._filer = filer
         self._observe = observe
+        self._held = held
         self._tell = tell
         self._wall = wall
         self._refusals = Refusals(memory, tell)
@@ -72,10 +84,12 @@ class Decider:
 
     def waiting(self) -> bool:
         """Whether any is still to decide and can be decided now."""
-        return bool(self._waiting or (self._behind and not self._filer.copies()))
+        return bool(self._waiting or (self._behind and not self._filer.copies())) and not self._held()
 
     def step(self, now: float) -> None:
         """Decide some."""
+        if self._held():
+            return
         self._judge.refresh()
         if self._refusals.end(now=now):
             self.add(self._memory.index.left_for((Reason.MOVE_REFUSED,)))
@@ -91,7 +105,7 @@ class Decider:
         """The copies for a move are made, or failed: finish it, if it is what would be decided now."""
         self._judge.refresh()
         verdict = self._judge.judge(entry.fingerprint, now=self._wall())
-        decision = None if verdict is None or self.paused else verdict.decision
+        decision = None if verdict is None or self.halted else verdict.decision
         wanted = isinstance(decision, MoveTo) and decision.category == entry.category
         if copied.refused is None and not wanted:
             copied = replace(copied, refused=MoveRefused("it was decided otherwise while it was copied"))
@@ -105,6 +119,11 @@ class Decider:
     def paused(self) -> bool:
         """The owner asked for no moves and no extraction meanwhile."""
         return is_paused(self._memory)
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing is to be moved, extracted or learned now, by the owner's wish or for caution."""
+        return self.paused or self._held()
 
     def pause(self, *, paused: bool) -> None:
         """Keep the owner's wish, over restarts too."""
@@ -147,6 +166,8 @@ class Decider:
         """Move, or begin to; what a whole folder refuses is told of the folder."""
         try:
             entry = act()
+        except Changed:
+            return None  # what it is now is looked at and told when it has settled
         except FolderRefuses as refused:
             self._refusals.refuse(refused, now=now)
             return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)

@@ -12,9 +12,10 @@ from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
 from sortd.domain import Category, Fingerprint, Identity, Placer, Record, Sighting, Standing
 from sortd.errors import LibraryUnavailable
-from sortd.judgement import categories
 from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
 from sortd.judgement.settle import Settler
+from sortd.service.braking import Brake
+from sortd.service.folders import Folders
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
 from sortd.store.memory import Memory
@@ -24,9 +25,6 @@ MOST_HINTS = 20_000
 
 MOST_AT_ONCE = 100
 """Files read and noted in one transaction, so that the loop soon comes back to its inbox."""
-
-WITNESSES = 20
-"""So many known files of a vanished category are looked for in the folder that has its inode."""
 
 
 class Looker:
@@ -48,6 +46,7 @@ class Looker:
         self._guard = guard
         self._decisions = decisions
         self._settler = Settler(settle_seconds)
+        self._folders = Folders(memory, library, decisions=decisions, tell=tell, wall=wall)
         self._tell = tell
         self._wall = wall
         self._touched: set[PurePath] = set()
@@ -56,6 +55,7 @@ class Looker:
         self._scan_passed = False
         self.label_changes = 0
         """How many labels came, changed or went since it was last asked."""
+        self.brake = Brake(memory, tell)
 
     def touch(self, path: PurePath) -> None:
         """Follow a hint at the next step."""
@@ -94,11 +94,13 @@ class Looker:
         batch = list(islice(self._settled, MOST_AT_ONCE))
         still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
         changed = self._look(still) if still else set()
-        if self._scan_passed and not (self._settled or self._settler.waiting()):
+        if still:
+            with self._memory.transaction():
+                self._weigh()
+        if self._scan_passed and not (self._settled or self._touched or self._settler.waiting()):
             self._scan_passed = False
             with self._memory.transaction():
-                # What was lost since that scan began may be a move half seen: another scan tells.
-                self._scan_due = self._memory.index.forget_lost(now=self._wall())
+                self._close_scan()
         return changed
 
     def _is_still(self, path: PurePath, settled: Identity | None, now: float) -> bool:
@@ -109,6 +111,37 @@ class Looker:
         # A writer that pauses is no writer that is done: the wait begins again.
         self._settler.observe(path, identity, now)
         return False
+
+    def accept(self) -> int:
+        """What vanished is gone by the owner's wish, however many; their number where it was too many."""
+        if not self.brake.held:
+            return 0
+        vanished, _ = self._memory.index.vanished()
+        with self._memory.transaction():
+            self._memory.index.begin_scan()
+            self._memory.index.forget_lost(now=self._wall())
+            self._weigh()
+        return vanished
+
+    def _close_scan(self) -> None:
+        """A whole scan has passed with nothing left to settle: what it did not find is gone."""
+        index = self._memory.index
+        if not self.brake.held:
+            # What was lost since that scan began may be a move half seen: another scan tells.
+            self._scan_due = index.forget_lost(now=self._wall())
+            self._weigh()
+        elif index.lost_meanwhile():
+            self._scan_due = True
+        else:
+            self.brake.tell()
+
+    def _weigh(self) -> None:
+        self._scan_due |= self.brake.weigh()
+        if self._folders.gone_unseen:
+            self._refresh_folders()
+
+    def _refresh_folders(self) -> None:
+        self.label_changes += self._folders.refresh(brake=self.brake.would_hold)
 
     def _stat(self, path: PurePath) -> Identity | None:
         try:
@@ -148,7 +181,7 @@ class Looker:
     def _look(self, paths: list[PurePath]) -> set[Fingerprint]:
         index = self._memory.index
         with self._memory.transaction():
-            self._refresh_categories()
+            self._refresh_folders()
             stood = {path: index.known(path) for path in paths}
             stands = self._seen(stood)
             old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
@@ -252,40 +285,6 @@ class Looker:
 
     def _path_in(self, sightings: tuple[Sighting, ...], category: Category | None) -> PurePath:
         return next(s.path for s in sightings if self._library.category_of(s.path) == category)
-
-    def _refresh_categories(self) -> None:
-        table = self._memory.categories
-        for change in categories.compare(table.all(), self._library.folders(), carries=self._carries):
-            match change:
-                case categories.Same(number, folder):
-                    if table.update(number, folder):
-                        self._note_category(folder)
-                case categories.New(folder):
-                    table.add(folder)
-                    self._note_category(folder)
-                case categories.Gone(number):
-                    table.retire(number)
-                    self.label_changes += table.labels(number)
-                case categories.Renamed(number, was, folder):
-                    table.update(number, folder)
-                    self._tell("renamed", was=was, category=folder.name)
-                    self._decisions.note("renamed", at=self._wall(), was=was, category=folder.name)
-
-    def _note_category(self, folder: categories.Folder) -> None:
-        """What a category is known by when its folder is renamed, for an index that has to be made again."""
-        facts = {"category": folder.name, "device": folder.device, "inode": folder.inode}
-        self._decisions.note("category", at=self._wall(), **facts)
-
-    def _carries(self, known: categories.Known, folder: categories.Folder) -> bool:
-        """Whether the folder holds a file the category was known to hold, or the category was known to be empty."""
-        was = PurePath(known.name)
-        paths = self._memory.index.paths_below(was)[:WITNESSES]
-        for path in paths:
-            sighting = self._memory.index.known(path)
-            now = self._library.look(PurePath(folder.name) / path.relative_to(was), sighting)
-            if sighting is not None and now is not None and now.fingerprint == sighting.fingerprint:
-                return True
-        return not paths
 
 
 def _changed(known: Sighting, identity: Identity | None) -> bool:

@@ -79,13 +79,21 @@ class Sorter:
             tell=self._tell,
             wall=wall,
         )
-        self.decider = Decider(memory, self.judge, self.filer, observe=observe, tell=self._tell, wall=wall)
         self.looker = Looker(
             memory,
             library,
             guard,
             decisions=self.decisions,
             settle_seconds=config.watch.settle_seconds,
+            tell=self._tell,
+            wall=wall,
+        )
+        self.decider = Decider(
+            memory,
+            self.judge,
+            self.filer,
+            observe=observe,
+            held=lambda: self.looker.brake.held,
             tell=self._tell,
             wall=wall,
         )
@@ -97,12 +105,12 @@ class Sorter:
             memory,
             self.filer,
             self.decider,
+            self.looker,
             decisions=self.decisions,
             tell=self._tell,
             wall=wall,
             away=lambda: self.away,
             status=self.status,
-            labels_changed=self._labels_changed,
         )
         self.away: str | None = None
         """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
@@ -181,7 +189,7 @@ class Sorter:
             return now
         if self.looker.busy():
             return now + max(0.05, self._config.watch.settle_seconds / 4)
-        return None if self.decider.paused else self.learner.wakes_at()
+        return None if self.decider.halted else self.learner.wakes_at()
 
     def idle(self) -> bool:
         """Whether nothing is left to do until something new happens."""
@@ -259,7 +267,7 @@ class Sorter:
 
     def _orders(self, now: float) -> list[Order]:
         orders: list[Order] = [*self.filer.orders()]
-        if self.away is not None or self.decider.paused:
+        if self.away is not None or self.decider.halted:
             return orders
         # Labels are told before the first batch is sent, so that what the owner filed goes first.
         if not self.looker.scanning():
@@ -276,13 +284,11 @@ class Sorter:
     def status(self) -> dict[str, Any]:
         """What only the running service knows."""
         now = self._wall()
-        state = "away" if self.away else "paused" if self.decider.paused else "idle" if self.idle() else "running"
+        held = self.decider.paused or self.looker.brake.why
+        state = "away" if self.away else "paused" if held else "idle" if self.idle() else "running"
         rate, ends_at = self._queue.pace.rate(now), self._queue.pace.ends_at(self.memory.index.tally().pending, now)
-        return {"state": state, "why": self.away or "", "watcher": self.watcher, "rate": rate, "ends_at": ends_at}
-
-    def _labels_changed(self, count: int) -> None:
-        """So many labels came, changed or went by a command."""
-        self.looker.label_changes += count
+        why = self.away or self.looker.brake.why
+        return {"state": state, "why": why, "watcher": self.watcher, "rate": rate, "ends_at": ends_at}
 
     def _flush_decisions(self) -> None:
         if self.away is None:

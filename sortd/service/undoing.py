@@ -11,6 +11,7 @@ from sortd.errors import MoveRefused, MoveUnfinished
 from sortd.messages import Copied
 from sortd.service.deciding import Decider
 from sortd.service.filing import Filer
+from sortd.service.looking import Looker
 from sortd.store.journal import DONE, Entry
 from sortd.store.memory import Memory
 
@@ -38,13 +39,11 @@ class _Undo:
 class Undoer:
     """Puts videos back. Times named `now` are seconds on the monotonic clock."""
 
-    def __init__(
-        self, memory: Memory, filer: Filer, decider: Decider, *, labels_changed: Callable[[int], None]
-    ) -> None:
+    def __init__(self, memory: Memory, filer: Filer, decider: Decider, looker: Looker) -> None:
         self._memory = memory
         self._filer = filer
         self._decider = decider
-        self._labels_changed = labels_changed
+        self._looker = looker
         self._unanswered: list[_Undo] = []
 
     def undo(self, entries: list[Entry], reply: Reply, *, now: float) -> None:
@@ -80,6 +79,6 @@ class Undoer:
             undo.copying[back.number] = entry
             return
         undo.done.append({"id": entry.number, "from": path, "to": str(back.steps[0].target)})
-        self._labels_changed(1)
+        self._looker.label_changes += 1
         if self._memory.index.record(entry.fingerprint).home is None:
             self._decider.add([entry.fingerprint])

@@ -95,7 +95,20 @@ class Index:
             " AND NOT EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = videos.fingerprint)",
             now,
         )
-        return self._db.one("SELECT 1 FROM files WHERE gone LIMIT 1") is not None
+        return self.lost_meanwhile()
+
+    def lost_meanwhile(self) -> bool:
+        """Whether anything was lost since the last scan began."""
+        return self._db.one("SELECT 1 FROM files WHERE gone = 1 LIMIT 1") is not None
+
+    def vanished(self) -> tuple[int, int]:
+        """Videos that were lost and not yet forgotten and stand nowhere, and all that stood before."""
+        (lost,) = self._db.execute(
+            "SELECT count(DISTINCT fingerprint) FROM files l WHERE gone AND NOT EXISTS"
+            " (SELECT 1 FROM files f WHERE f.fingerprint = l.fingerprint AND NOT f.gone)"
+        ).fetchone()
+        (stood,) = self._db.execute("SELECT count(DISTINCT fingerprint) FROM files").fetchone()
+        return int(lost), int(stood)
 
     def move(self, source: PurePath, target: Sighting) -> None:
         """A video was moved by sortd itself: nothing was lost."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,15 @@ class Library(Service):
         """One pass; `through` are words that run what follows them."""
         command = [*through, *SORTD, "run", "--once", "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+
+    def end(self) -> None:
+        """Leave nothing behind: what runs a service may end without it."""
+        if self.runs():
+            below = self.children()
+            super().end()
+            for process in below:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
 
     def child(self, words: str) -> int:
         """The first of its processes whose command line holds these words, as soon as there is one."""

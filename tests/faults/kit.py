@@ -255,6 +255,22 @@ def calls_of_the_mover(trace: Path) -> list[Call]:
     return calls
 
 
+@contextlib.contextmanager
+def hanging(process: int, path: Path) -> Iterator[None]:
+    """Let whoever in this process opens or looks at a path wait, as for a disk that does not answer."""
+    hour = "delay_enter=3600000000"
+    calls = "openat,newfstatat,statx,lstat,stat"
+    command = ["strace", "-f", "-o", "/dev/null", "-P", str(path), "-e", f"trace={calls}"]
+    command += ["-e", f"inject={calls}:{hour}", "-p", str(process)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        assert tracer.stderr is not None
+        assert b"attached" in tracer.stderr.readline()
+        try:
+            yield
+        finally:
+            tracer.kill()  # asked nicely it waits for the hour to end
+
+
 def _strace(calls: str, fault: str, path: Path | None) -> Sequence[str]:
     only = [] if path is None else ["-P", str(path)]
     inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]

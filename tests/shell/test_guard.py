@@ -6,16 +6,22 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from sortd.disk.guard import Found, Guard, check_root, find, root_of
 from sortd.disk.marker import MARKER, RootAway
+from sortd.disk.patience import Patience
 from sortd.errors import ConfigError, LibraryUnavailable
 from tests.folders import make, read
+
+T = TypeVar("T")
 
 HELD = """
 import sys
@@ -48,6 +54,11 @@ def service(root: Path, state: Path) -> Iterator[subprocess.Popen[str]]:
         assert other.stdout.readline() == "held\n"
         yield other
         other.kill()
+
+
+def rename_host(marker: Path, name: str) -> None:
+    """What a marker would say, had a host of this name written it."""
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"host": name}))
 
 
 @contextmanager
@@ -120,10 +131,72 @@ def test_a_marker_from_another_host_does_not_say_where_our_state_is(root: Path, 
     marker = {"version": 1, "library": library, "host": "another", "state": str(tmp_path / "elsewhere")}
     make(root / ".sortd", {"library.json": json.dumps(marker).encode()})
 
-    with Guard.open(root, state=None) as guard:
+    with Guard.open(root, state=None, take_over=True) as guard:
         assert guard.library == library
         assert guard.state == states / library
         assert json.loads((root / MARKER).read_text())["host"] == platform.node()
+
+
+def test_a_library_of_another_host_is_refused_until_it_is_taken_over(root: Path, tmp_path: Path) -> None:
+    with Guard.open(root, state=tmp_path / "state"):
+        pass
+    rename_host(root / MARKER, "attic")
+
+    with pytest.raises(LibraryUnavailable, match=r"served by the host attic; .* sortd run --take-over .*Videos"):
+        Guard.open(root, state=tmp_path / "other state")
+    with pytest.raises(LibraryUnavailable, match="served by the host attic"):
+        Guard.open(root, state=tmp_path / "state")
+    assert not (tmp_path / "other state").exists()
+    found = find(root, state=tmp_path / "state")
+    assert found is not None
+    assert "served by the host attic" in found.foreign
+    with Guard.open(root, state=tmp_path / "state", take_over=True):
+        assert json.loads((root / MARKER).read_text())["host"] == platform.node()
+    with Guard.open(root, state=tmp_path / "state") as guard:
+        assert guard.here() is None
+
+
+def test_a_host_that_was_renamed_keeps_its_library(root: Path, tmp_path: Path) -> None:
+    for state in (None, tmp_path / "state"):
+        with Guard.open(root, state=state) as before:
+            rename_host(root / MARKER, "attic")
+            rename_host(before.state / "library.json", "attic")
+        found = find(root)
+        assert found == Found(before.library, before.state)
+        with Guard.open(root, state=state) as after:
+            assert (after.library, after.state) == (before.library, before.state)
+            assert json.loads((root / MARKER).read_text())["host"] == platform.node()
+
+
+def test_who_lost_a_library_to_another_host_lets_it_be(root: Path) -> None:
+    with Guard.open(root, state=None) as guard:
+        rename_host(root / MARKER, "attic")
+        assert guard.here() == f"{root} is served by the host attic now"
+
+
+def test_a_disk_that_does_not_answer_is_away_and_comes_back_by_itself(root: Path) -> None:
+    answers = threading.Event()
+    answers.set()
+    hung: list[object] = []
+
+    def look() -> None:
+        if not answers.is_set():
+            hung.append(None)
+            answers.wait()
+
+    class Disk(Patience):
+        def ask(self, question: Callable[[], T]) -> T:
+            return super().ask(lambda: (look(), question())[1])
+
+    with Guard.open(root, state=None, patience=Disk(seconds=0.2)) as guard:
+        answers.clear()
+        for _ in range(3):
+            assert guard.here() == f"{root}: the disk does not answer"
+        assert len(hung) == 1, "a thread that hangs is not multiplied"
+        answers.set()
+        deadline = time.monotonic() + 30
+        while guard.here() is not None:
+            assert time.monotonic() < deadline
 
 
 def test_a_marker_is_not_believed_to_name_just_any_folder(root: Path, states: Path, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""The categories' folders: those that came, went or were renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from sortd.disk.library import Library
+from sortd.judgement import categories
+from sortd.judgement.categories import Gone
+from sortd.service.telling import Tell
+from sortd.store.decisions import DecisionLog
+from sortd.store.memory import Memory
+
+WITNESSES = 20
+"""So many known files of a vanished category are looked for in the folder that has its inode."""
+
+
+class Folders:
+    """Compares the folders known with those that stand; the caller opens the transactions."""
+
+    def __init__(
+        self, memory: Memory, library: Library, *, decisions: DecisionLog, tell: Tell, wall: Callable[[], float]
+    ) -> None:
+        self._memory = memory
+        self._library = library
+        self._decisions = decisions
+        self._tell = tell
+        self._wall = wall
+        self.gone_unseen = False
+        """Whether a folder is gone whose category still counts, for it took too many videos with it."""
+
+    def refresh(self, *, brake: Callable[[int], bool]) -> int:
+        """Take the folders as they stand; how many labels went with those that are gone.
+
+        `brake` tells whether so many videos that vanish with their folders are too many at once.
+        """
+        table = self._memory.categories
+        changes = categories.compare(table.all(), self._library.folders(), carries=self._carries)
+        taken = [len(self._memory.index.paths_below(PurePath(gone.name))) for gone in changes if isinstance(gone, Gone)]
+        self.gone_unseen = bool(taken) and brake(sum(taken))
+        labels = 0
+        for change in changes:
+            match change:
+                case categories.Same(number, folder):
+                    if table.update(number, folder):
+                        self._note(folder)
+                case categories.New(folder):
+                    table.add(folder)
+                    self._note(folder)
+                case Gone(number) if not self.gone_unseen:
+                    table.retire(number)
+                    labels += table.labels(number)
+                case categories.Renamed(number, was, folder):
+                    table.update(number, folder)
+                    self._tell("renamed", was=was, category=folder.name)
+                    self._decisions.note("renamed", at=self._wall(), was=was, category=folder.name)
+        return labels
+
+    def _note(self, folder: categories.Folder) -> None:
+        """What a category is known by when its folder is renamed, for an index that has to be made again."""
+        facts = {"category": folder.name, "device": folder.device, "inode": folder.inode}
+        self._decisions.note("category", at=self._wall(), **facts)
+
+    def _carries(self, known: categories.Known, folder: categories.Folder) -> bool:
+        """Whether the folder holds a file the category was known to hold, or the category was known to be empty."""
+        was = PurePath(known.name)
+        paths = self._memory.index.paths_below(was)[:WITNESSES]
+        for path in paths:
+            sighting = self._memory.index.known(path)
+            now = self._library.look(PurePath(folder.name) / path.relative_to(was), sighting)
+            if sighting is not None and now is not None and now.fingerprint == sighting.fingerprint:
+                return True
+        return not paths

@@ -1,0 +1,144 @@
+"""Far too many videos vanish at once: nobody wishes for that without a word."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from sortd.messages import RescanDue, Tick
+from tests.stories.conftest import taught
+
+
+def many():
+    return taught(30)  # of each of four families
+
+
+def standing(home):
+    return {known.name for known in home.memory.categories.all() if known.present}
+
+
+def vanish(home, *folders):
+    """The owner's folders go, and come back by what is given back."""
+    aside = home.root.parent / "aside"
+    aside.mkdir(exist_ok=True)
+    for folder in folders:
+        (home.root / folder).rename(aside / folder)
+
+    def bring_back():
+        for folder in folders:
+            (aside / folder).rename(home.root / folder)
+        home.settle()
+
+    return bring_back
+
+
+def test_whole_folders_that_vanish_are_waited_for(household):
+    home = household(many())
+    trained = len(home.events("trained"))
+    bring_back = vanish(home, "cats", "dogs")
+    home.settle(seconds=700)
+    home.files({"new.mp4": b"sea 100"})
+    (line,) = home.events("videos_vanished")
+    assert (line["count"], line["of"]) == (60, 120)
+    assert "sortd resume" in line["cure"]
+    assert home.sorter.status()["state"] == "paused"
+    assert "60 of 120 videos vanished" in home.sorter.status()["why"]
+    assert standing(home) == {"cats", "dogs", "sea", "city"}
+    assert "new.mp4" in home.tree
+    assert len(home.events("trained")) == trained
+    bring_back()
+    assert home.events("videos_back")
+    assert home.sorter.status()["state"] == "idle"
+    assert "new.mp4" in home.tree["sea"]
+    assert home.home_of("cats/0.mp4") == ("cats", "owner")
+    assert not home.events("withdrawn")
+
+
+def test_the_brake_holds_over_a_restart(household):
+    home = household(many())
+    bring_back = vanish(home, "cats", "dogs")
+    home.settle()
+    home.restart()
+    home.restart()
+    home.files({"new.mp4": b"sea 100"})
+    assert home.sorter.status()["state"] == "paused"
+    assert "new.mp4" in home.tree
+    bring_back()
+    assert "new.mp4" in home.tree["sea"]
+
+
+def test_a_loss_while_sortd_was_off_is_waited_for_too(household):
+    home = household(many())
+    home.kill()
+    bring_back = vanish(home, "cats", "dogs")
+    home.start()
+    home.settle()
+    assert home.sorter.status()["state"] == "paused"
+    assert standing(home) == {"cats", "dogs", "sea", "city"}
+    bring_back()
+    assert home.sorter.status()["state"] == "idle"
+
+
+def test_resume_takes_them_for_deleted(household):
+    home = household(many())
+    vanish(home, "cats", "dogs")
+    home.settle()
+    assert home.ask(do="resume") == {"paused": False, "vanished": 60}
+    assert home.sorter.status()["state"] == "idle"
+    assert standing(home) == {"sea", "city"}
+    home.files({"new.mp4": b"sea 100"})
+    assert "new.mp4" in home.tree["sea"]
+    assert home.ask(do="resume")["vanished"] == 0
+
+
+def test_some_that_stay_away_are_no_mass_any_more(household):
+    home = household(many())
+    bring_back = vanish(home, "cats")
+    rest = vanish(home, "dogs")
+    home.settle()
+    bring_back()
+    assert home.events("videos_back")
+    assert standing(home) == {"cats", "sea", "city"}
+    rest()
+    assert standing(home) == {"cats", "dogs", "sea", "city"}
+
+
+@pytest.mark.parametrize("deed", ["renamed", "copied", "merged", "dumped"])
+def test_what_only_moved_did_not_vanish(household, deed):
+    home = household(many())
+    cats = home.root / "cats"
+    if deed == "renamed":
+        cats.rename(home.root / "kittens")
+    elif deed == "copied":
+        shutil.copytree(cats, home.root / "kittens")
+        shutil.rmtree(cats)
+    else:
+        for video in sorted(cats.iterdir()):
+            video.rename(home.root / ("dogs" if deed == "merged" else ".") / f"cat {video.name}")
+        cats.rmdir()
+    home.settle()
+    assert not home.events("videos_vanished")
+    assert home.sorter.status()["state"] == "idle"
+    assert "cats" not in standing(home)
+
+
+def test_a_move_seen_half_moves_and_teaches_nothing_meanwhile(household):
+    home = household(many())
+    (home.root / "new.mp4").write_bytes(b"sea 100")
+    bring_back = vanish(home, "cats", "dogs")
+    home.tell(RescanDue("the first half"))
+    home.tell(Tick())
+    assert home.sorter.looker.brake.held
+    assert not home.events("videos_vanished")
+    assert "new.mp4" in home.tree
+    bring_back()
+    assert "new.mp4" in home.tree["sea"]
+
+
+def test_a_small_library_may_lose_all_it_has(household):
+    home = household(taught(12))  # 48 in all
+    vanish(home, "cats", "dogs", "sea", "city")
+    home.settle()
+    assert not home.events("videos_vanished")
+    assert standing(home) == set()
