@@ -6,6 +6,7 @@ SortdError                  anything sortd can say in one clear line
 ├── ExtractionError         this video gives no features; carries its Fault
 ├── DeviceLost              the device that computes is lost to this process; a new process may have it again
 ├── MoveRefused             nothing was moved; carries why
+│   ├── Changed             the video is not what was judged any more: it is judged anew
 │   ├── NameTaken           a name of the plan was taken since: plan afresh
 │   ├── Elsewhere           the target is on another filesystem: only a copy gets there
 │   └── FolderRefuses       the folder takes no file at all now, so none need be tried
@@ -49,6 +50,10 @@ class DeviceLost(SortdError):
 
 class MoveRefused(SortdError):
     """Nothing was moved: every file of the group is where it was."""
+
+
+class Changed(MoveRefused):
+    """The video is not what was judged any more: once it has settled it is judged anew."""
 
 
 class NameTaken(MoveRefused):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from sortd.domain import Category, Fingerprint, Leave, MoveTo, Reason
-from sortd.errors import FolderRefuses, MoveRefused, SortdError
+from sortd.errors import Changed, FolderRefuses, MoveRefused, SortdError
 from sortd.messages import Copied
 from sortd.service.filing import Filer
 from sortd.service.judge import Judge, Verdict
@@ -149,6 +149,8 @@ class Decider:
         """Move, or begin to; what a whole folder refuses is told of the folder."""
         try:
             entry = act()
+        except Changed:
+            return None  # what it is now is looked at and told when it has settled
         except FolderRefuses as refused:
             self._refusals.refuse(refused, now=now)
             return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
