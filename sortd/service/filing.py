@@ -15,7 +15,7 @@ from sortd.disk.library import Library
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.transfer import publish, was_put_back, withdraw
 from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
-from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.errors import Changed, Elsewhere, MoveRefused, MoveUnfinished, NameTaken
 from sortd.messages import Copied, Copy
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
@@ -130,7 +130,7 @@ class Filer:
             standing = self._stands(entry, entry.steps[0])
             if standing is Standing.MOVED:
                 self._send_after(entry)
-                self._complete(entry, _resting(entry))
+                self._made(entry, entry.steps[0].identity)
             elif standing is Standing.PUT_BACK:
                 # It was moved, and the owner put it back before that could be noted: a withdrawal.
                 self._complete(entry, None)
@@ -155,7 +155,7 @@ class Filer:
         if away is not None:
             raise MoveRefused(away)
         if self._library.look(sighting.path, sighting) != sighting:
-            raise MoveRefused("it changed or went after it was judged")
+            raise Changed(f"{sighting.path} changed or went after it was judged")
         for race in range(RACES):
             companions = self._library.companions(sighting.path) if self._companions else ()
             plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder), name=name)
@@ -281,8 +281,3 @@ class Filer:
         if identity is None:
             raise MoveRefused(f"{path} went while the move was planned")
         return identity
-
-
-def _resting(entry: Entry) -> Sighting:
-    step = entry.steps[0]
-    return Sighting(step.target, entry.fingerprint, step.identity)

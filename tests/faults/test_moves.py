@@ -98,7 +98,9 @@ def test_killed_at_any_call_of_a_move_the_next_start_repairs_it(fresh, clips, tm
             ended = home.once(*together(killing(call.name, at=call.number), *way))
             assert ended.returncode in KILLED
             seen.add((states(home).count("open"), *where_they_stand(home)))
+            finished = "done" in states(home)
             assert home.once().returncode == 0, home.lines
+            assert finished or len(home.told("moved")) == 1
         was_filed_once(home)
     assert home.ask("status")["open_moves"] == 0
     halves = {(1, 3, 0), (1, 2, 1), (1, 1, 2), (1, 0, 3)} | ({(1, 3, 1), (1, 2, 2), (1, 1, 3)} if way else set())
@@ -271,7 +273,8 @@ def test_a_filesystem_that_cannot_refuse_to_replace_links_and_unlinks(fresh, cli
 def test_where_nothing_can_refuse_to_replace_all_is_left_and_told_once(fresh, clips):
     home = fresh()
     drop(home, clips)
-    shutil.copy(clips / "city-6.mp4", home.root)
+    for city in ("city-6.mp4", "city-7.mp4"):
+        shutil.copy(clips / city, home.root)
     with home.nothing_lost():
         for _ in range(2):
             words = together(failing("renameat2", "EINVAL"), failing("linkat", "EPERM"))
@@ -449,6 +452,7 @@ def test_a_name_that_the_owner_takes_at_the_last_moment_is_the_owners(fresh, cli
     assert theirs.read_bytes() == (clips / "sea-7.mp4").read_bytes()
     assert home.places("sea-6 (2).*") == ["sea/sea-6 (2).en.srt", "sea/sea-6 (2).info.json", "sea/sea-6 (2).mp4"]
     assert [line["to"] for line in home.told("moved")] == ["sea/sea-6 (2).mp4"]
+    assert home.told("left") == []
     assert states(home) == ["abandoned", "done"]
 
 

@@ -49,6 +49,7 @@ def test_killed_between_intent_and_note_it_is_filed_once_and_is_no_label(househo
     assert home.memory.journal.open_count() == 0
     assert [entry.state for entry in home.memory.journal.recent()] in (["done"], ["done", "abandoned"])
     assert home.extracted.count(b"cats 100") == 1
+    assert [str(line["to"]) for line in home.events("moved")] == ["cats/new.mp4"]
 
 
 def test_what_the_owner_took_elsewhere_meanwhile_is_the_owners_label(household):
