@@ -130,6 +130,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             mark = item.get_closest_marker("fault")
             assert mark is not None, f"{item.nodeid} names no row of the fault matrix"
+            item.user_properties += [("fault", row) for row in mark.args]  # so that each report names its rows
             if not mark.kwargs.get("sample"):
                 item.add_marker("full")
 
@@ -137,15 +138,12 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 _OUTCOMES: dict[str, list[tuple[str, str]]] = defaultdict(list)
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
-    mark = item.get_closest_marker("fault")
-    if mark is not None and (report.when == "call" or report.outcome != "passed"):
-        why = report.longrepr[2] if report.skipped else ""
-        for row in mark.args:
-            _OUTCOMES[row].append((report.outcome, why))
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or report.outcome != "passed":
+        why = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
+        for key, row in report.user_properties:
+            if key == "fault":
+                _OUTCOMES[str(row)].append((report.outcome, why))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
