@@ -228,6 +228,9 @@ def pause(library: RootArgument = None, *, config: ConfigOption = None, root: Ro
 
 @app.command()
 def resume(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
-    """Go on after `sortd pause`, or after too many videos vanished at once: then they are taken for deleted."""
+    """Go on after `sortd pause`, or although many videos vanished.
+
+    Those are taken for deleted then.
+    """
     vanished = asked(settings_from(config, library, root), {"do": "resume"})["vanished"]
     typer.echo(f"resumed; {vanished} videos that vanished are taken for deleted" if vanished else "resumed")

@@ -168,7 +168,7 @@ def threshold_for(confidence: Vector, correct: BoolVector, target_precision: flo
     last = int(np.flatnonzero(kept)[-1])
     lowest, next_below = float(cuts[last]), float(cuts[last + 1]) if last + 1 < len(cuts) else _EVEN_ODDS
     start, end = _log_odds(lowest), _log_odds(min(next_below, lowest))
-    return 1 / (1 + exp(-(start + _SLACK * (end - start))))
+    return min(lowest, 1 / (1 + exp(-(start + _SLACK * (end - start)))))
 
 
 def _log_odds(probability: float) -> float:
