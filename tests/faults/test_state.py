@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -220,9 +221,9 @@ def test_no_command_stumbles_over_a_damaged_index_or_changes_anything(fresh, dam
     for command in (["status"], ["preview"], ["history"], ["explain", str(home.root / "sea" / "sea-0.mp4")], ["undo"]):
         done = home.run(*command)
         assert clear(done) or (done.returncode == 0 and not done.stderr), (command, done.stderr)
-    checked = home.run("check", "--json")
-    assert '"name": "state", "ok": false' in checked.stdout
-    assert "sortd run" in checked.stdout
+    (checked,) = [one for one in json.loads(home.run("check", "--json").stdout) if one["name"] == "state"]
+    assert not checked["ok"]
+    assert "sortd run" in checked["cure"]
     after = {path: path.read_bytes() for path in home.state.iterdir() if path.name != "lock"}
     assert after == {path: content for path, content in before.items() if path.name != "lock"}
 
