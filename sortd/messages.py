@@ -154,13 +154,15 @@ class Extract:
 class Lesson:
     """One training: `except_in` are folders that are no categories, `targets` those that ask for another precision.
 
-    Both, and the classifier, speak of categories by number, so that a renamed folder needs no retraining.
+    `others` are those of `except_in` whose videos belong to no category. All, and the classifier, speak of categories
+    by number, so that a renamed folder needs no retraining.
     """
 
     digest: str
     space: FeatureSpace
     except_in: frozenset[int]
     targets: Mapping[int, float]
+    others: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _EVEN_ODDS = 0.5
 _NEARLY_CERTAIN = 1 - 1e-6
 _UNLIKELY = 0.05
 _HALVINGS = 20
+_PLAINLY = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Report:
     target_precision: float
     categories: tuple[CategoryReport, ...]
     candidates: tuple[CandidateReport, ...]
+    outsiders: float
+    """The share of new videos that are reckoned with as belonging nowhere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,40 +87,27 @@ class Evidence:
     distinct: Numbers
     """[categories], how many of them are no near-duplicates of each other."""
     truth: Numbers
-    """[n], the category of each, as a number in `categories`."""
-    probabilities: Matrix
-    """[n, categories], calibrated on other examples."""
-    distances: Matrix
-    """[n, categories], to the nearest example of each; 2 where there is none."""
+    """[n], the category of each, as a number in `categories`; -1: it belongs to none of them."""
+    predicted: Numbers
+    """[n], the likeliest category of each."""
+    confidence: Vector
+    """[n], the chance that this is right."""
+    margin: Vector
+    """[n], by how much it beats the next."""
+    distance: Vector
+    """[n], to its nearest example; 2 where there is none."""
+    weights: Vector
+    """[n], how many videos of the stream each stands for: 1 for an example."""
 
     @property
-    def predicted(self) -> Numbers:
-        """The likeliest category of each, [n]."""
-        predicted: Numbers = self.probabilities.argmax(axis=1)
-        return predicted
+    def inside(self) -> BoolVector:
+        """Which belong to a category, [n]."""
+        return np.greater_equal(self.truth, 0)
 
     @property
     def correct(self) -> BoolVector:
-        """Whether that is its own, [n]."""
+        """Whether the likeliest category is their own, [n]."""
         return np.equal(self.predicted, self.truth)
-
-    @property
-    def confidence(self) -> Vector:
-        """Probability of the likeliest category, [n]."""
-        confidence: Vector = self.probabilities.max(axis=1)
-        return confidence
-
-    @property
-    def margin(self) -> Vector:
-        """By how much it beats the next, [n]."""
-        best_two = np.sort(self.probabilities, axis=1)[:, -2:]
-        margin: Vector = best_two[:, 1] - best_two[:, 0]
-        return margin
-
-    @property
-    def distance(self) -> Vector:
-        """To the nearest example of the likeliest category, [n]."""
-        return self.distances[np.arange(len(self.truth)), self.predicted]
 
     def moved(self, policy: Policy) -> BoolVector:
         """Which would have been moved, [n]."""
@@ -149,16 +139,19 @@ def temperature_for(scores: Matrix, truth: Numbers) -> float:
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
-def threshold_for(confidence: Vector, correct: BoolVector, target_precision: float) -> float | None:
+def threshold_for(
+    confidence: Vector, correct: BoolVector, target_precision: float, weights: Vector | None = None
+) -> float | None:
     """Find the lowest confidence from which on the expected share of wrong moves meets the target; None: none does.
 
+    `weights` say how many videos each example stands for; None: one.
     Conformal risk control: of the n examples at or above a cut, (wrong + 1) / (n + 1) stays within 1 - target, so
     moves begin at 19 faultless examples for 0.95. The best of many cuts is by nature one that stands just above a
     mistake; that mistake is counted too, which takes back what the search gained by luck.
     The threshold lies in the gap below the last example that it lets through, a third of the way down: a new video
     falls short of all n with a chance of 1 in n + 1, and that one is reckoned with as wrong.
     """
-    cuts, moves, wrong = _cuts(confidence, correct)
+    cuts, moves, wrong = _cuts(confidence, correct, np.ones(len(confidence)) if weights is None else weights)
     if not len(cuts):
         return None
     stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
@@ -182,7 +175,7 @@ def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, targ
     `confidence` and `correct` are of the examples predicted to be of this category. One mistake proves nothing and
     is forgiven, unless it is half of all there is; a second within the first 1 / (1 - target) moves is not.
     """
-    cuts, moves, wrong = _cuts(confidence, correct)
+    cuts, moves, wrong = _cuts(confidence, correct, np.ones(len(confidence)))
     fits = (wrong - 1 <= (1 - target_precision) * moves + _ROUNDING) & (2 * wrong < moves)
     above = cuts >= threshold
     if not above.any() or fits[above][-1]:
@@ -190,13 +183,16 @@ def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, targ
     return float(cuts[above & fits][-1]) if fits[above].any() else None
 
 
-def _cuts(confidence: Vector, correct: BoolVector) -> tuple[Vector, Numbers, Numbers]:
+def _cuts(
+    confidence: Vector, correct: BoolVector, weights: NDArray[np.floating[Any]]
+) -> tuple[Vector, NDArray[np.float64], NDArray[np.float64]]:
     """Each confidence that occurs, highest first, with how many examples reach it and how many of those are wrong."""
     order = np.argsort(-confidence, kind="stable")
     descending = confidence[order]
     last = np.flatnonzero(np.diff(descending, append=-np.inf))
-    wrong: Numbers = np.cumsum(~correct[order], dtype=np.intp)
-    return descending[last], last + 1, wrong[last]
+    moves = np.cumsum(weights[order], dtype=np.float64)
+    wrong = np.cumsum((weights * ~correct)[order], dtype=np.float64)
+    return descending[last], moves[last], wrong[last]
 
 
 def precision_bound(moved: int, wrong: int) -> float:
@@ -209,82 +205,67 @@ def precision_bound(moved: int, wrong: int) -> float:
     return low
 
 
-def distance_limit(distances: Matrix, truth: Numbers) -> float:
+def distance_limit(own: Vector, foreign: Vector) -> float:
     """Find the distance to the winner's nearest example beyond which a video looks like no category.
 
-    Nearly all examples (95 %) are at most that far from the nearest other one of their category. How far an outsider
-    would be is read from how far the examples are from the categories that are not theirs: where that leaves a gap,
-    the limit stands a third of the way into it.
+    `own` are the distances of the examples that may move, `foreign` those of outsiders, if any are known. No example
+    is farther than the limit: it stands a third of the way into the gap to the outsiders, or to twice as far.
     """
-    rows = np.arange(len(truth))
-    own = np.sort(distances[rows, truth])
-    foreign = distances.copy()
-    foreign[rows, truth] = np.inf
-    farthest_own = float(own[min(len(own) - 1, int(np.ceil(0.95 * (len(own) + 1))) - 1)])
-    nearest_foreign = float(np.quantile(foreign.min(axis=1), 0.05))
-    return farthest_own + _SLACK * max(0.0, nearest_foreign - farthest_own)
+    farthest = float(own.max())
+    nearest_foreign = float(np.quantile(foreign, 0.05)) if len(foreign) else 2 * farthest
+    return farthest + _SLACK * max(0.0, nearest_foreign - farthest)
 
 
 def policy_for(
     evidence: Evidence, *, target_precision: float, targets: Mapping[Category, float], min_examples: int
 ) -> Policy:
     """Set the limits of a move so that each category keeps its target, or else the common one, in expectation."""
-    max_distance = distance_limit(evidence.distances, evidence.truth)
     predicted, confidence, correct = evidence.predicted, evidence.confidence, evidence.correct
-    may_move = evidence.distinct >= min_examples
-    pool = may_move[predicted] & (evidence.distance <= max_distance)
+    may_move = _plain_enough(evidence, evidence.distinct >= min_examples, target_precision)
+    pool = may_move[predicted]
     min_confidence = {}
     for number, name in enumerate(evidence.categories):
+        if not may_move[number]:
+            continue
         target = targets.get(name, target_precision)
-        common = threshold_for(confidence[pool], correct[pool], target) if may_move[number] else None
-        own = pool & (predicted == number)
+        common = threshold_for(confidence[pool], correct[pool], target, evidence.weights[pool])
+        own = pool & (predicted == number) & evidence.inside
         threshold = (
             None if common is None else tightened(common, confidence[own], correct[own], target_precision=target)
         )
         if threshold is not None:
             min_confidence[name] = threshold
-    policy = Policy(min_confidence, max_distance=max_distance, min_examples=min_examples)
+    policy = Policy(min_confidence, min_examples=min_examples)
     right = evidence.moved(policy) & correct
+    if not right.any():
+        return policy
     # Where confidence may be low, two categories can be all but equal: closer than any known video was is too close.
-    min_margin = float(evidence.margin[right].min()) / 2 if right.any() else 0.0
-    return replace(policy, min_margin=min_margin)
+    return replace(
+        policy,
+        min_margin=float(evidence.margin[right].min()) / 2,
+        max_distance=distance_limit(evidence.distance[right], evidence.distance[~evidence.inside]),
+    )
 
 
-def category_reports(evidence: Evidence, policy: Policy) -> tuple[CategoryReport, ...]:
-    """Tell how each category fared under the policy."""
-    moved = evidence.moved(policy)
-    reports = []
-    for number, name in enumerate(evidence.categories):
-        own = evidence.truth == number
-        here = moved & (evidence.predicted == number)
-        n_moved, n_wrong = int(here.sum()), int((here & ~evidence.correct).sum())
-        reports.append(
-            CategoryReport(
-                name=name,
-                labels=int(evidence.labels[number]),
-                accuracy=float(evidence.correct[own].mean()) if own.any() else None,
-                moved=n_moved,
-                wrong=n_wrong,
-                precision_bound=precision_bound(n_moved, n_wrong),
-                min_confidence=policy.min_confidence.get(name),
-                why="" if name in policy.min_confidence else _why_not(evidence, policy, number),
-            )
-        )
-    return tuple(reports)
+def _plain_enough(evidence: Evidence, among: BoolVector, target_precision: float) -> BoolVector:
+    """Which of these categories may move: [categories].
 
-
-def _why_not(evidence: Evidence, policy: Policy, number: int) -> str:
-    labels, distinct = int(evidence.labels[number]), int(evidence.distinct[number])
-    if labels < policy.min_examples:
-        return f"it has {_count(labels, 'example')}; automatic moves begin at {policy.min_examples}"
-    if distinct < policy.min_examples:
-        return f"its {labels} examples are copies of {_count(distinct, 'video')}; moves begin at {policy.min_examples}"
-    here = evidence.predicted == number
-    wrong = int((here & ~evidence.correct).sum())
-    if wrong:
-        return f"of the {_count(int(here.sum()), 'known video')} taken for it, {wrong} belong elsewhere"
-    return f"only {len(evidence.truth)} known videos could be used to test the sorter: too few to promise its precision"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    Where some draw in what is not theirs, they would keep all others from moving: the worst are left out if that
+    lets plainly more of the known videos move.
+    """
+    wrong, right = (
+        np.bincount(evidence.predicted, evidence.weights * flags, minlength=len(among))
+        for flags in (~evidence.correct, evidence.correct)
+    )
+    worst_first = np.argsort(-wrong / np.maximum(wrong + right, 1e-9), kind="stable")
+    best, most = among, -1.0
+    left = among.copy()
+    for number in worst_first:
+        pool = left[evidence.predicted]
+        confidence, correct = evidence.confidence[pool], evidence.correct[pool]
+        threshold = threshold_for(confidence, correct, target_precision, evidence.weights[pool])
+        moved = 0 if threshold is None else int((correct & (confidence >= threshold)).sum())
+        if moved > _PLAINLY * most:
+            best, most = left.copy(), moved
+        left[number] = False
+    return best

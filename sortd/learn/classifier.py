@@ -26,16 +26,18 @@ from numpy.typing import NDArray
 from sortd.domain import Category, FeatureSpace, Matrix, Part, Policy, Prediction, TrainingSet, Vector
 from sortd.errors import SortdError
 from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, softmax
+from sortd.judgement.novelty import marks, reckoned_with
 
-SCHEMA = 1
-"""1: the first. A file of any other schema is not read; the next training writes a new one."""
+SCHEMA = 2
+"""1: the first. 2: with the outsiders and the chance of being right. A file of any other schema is not read; the next
+training writes a new one."""
 
 NEIGHBOURS = 5
 
 _BLOCK = 256
 """Rows predicted at once: their likenesses to all examples are held in memory."""
 
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile)
 """All that reading arrays and a header out of arbitrary bytes was seen to raise."""
 
 Layer = tuple[Matrix, Vector]
@@ -120,6 +122,12 @@ class Classifier:
     """[n, dim], the examples learned from, in the order of their categories. Half precision: they fill the memory."""
     owners: NDArray[np.int32]
     """[n], ascending: the category of each, as a number in `categories`."""
+    outsiders: NDArray[np.float16]
+    """[m, dim], videos known to belong to none of the categories; where there are any, the layers have an output for
+    them after those of the categories."""
+    chances: tuple[float, ...]
+    """What each of the marks of a video adds to the log-odds of being right, and the constant; none: as the
+    probability of the likeliest category says."""
     policy: Policy
     examples: Mapping[Category, int]
     """How many labels each category had; not all of a huge library need be among `vectors`."""
@@ -137,25 +145,37 @@ class Classifier:
         return [prediction for block in blocks for prediction in self._predict(unit_parts(block, self.space))]
 
     def _predict(self, rows: Matrix) -> list[Prediction]:
-        probabilities = softmax(self._scores(rows), self.temperature)
-        order = np.argsort(-probabilities, axis=1, kind="stable")
+        scores, nearest = self.outlook(rows)
+        among = softmax(scores[:, : len(self.categories)], self.temperature)
+        if self.chances:
+            among = reckoned_with(among, self.chance(marks(scores, nearest, n_categories=len(self.categories))))
+        order = np.argsort(-among, axis=1, kind="stable")
         return [
-            Prediction(
-                tuple((self.categories[i], float(p[i])) for i in ranking.tolist()),
-                self._distance(row[None, :], int(ranking[0])),
-            )
-            for row, p, ranking in zip(rows, probabilities, order, strict=True)
+            Prediction(tuple((self.categories[i], float(p[i])) for i in ranking), 1 - float(near[ranking[0]]))
+            for p, near, ranking in zip(among, nearest, order.tolist(), strict=True)
         ]
 
-    def _scores(self, rows: Matrix) -> Matrix:
+    def outlook(self, rows: Matrix) -> tuple[Matrix, Matrix]:
+        """Score of, and likeness to the nearest example of each output, both [n, outputs], for unit parts [n, dim]."""
+        likenesses = likeness(rows, np.concatenate([self.vectors, self.outsiders]).astype(np.float32), self.space)
+        owners = np.append(self.owners, np.full(len(self.outsiders), len(self.categories)))
         if self.layers:
-            return layer_scores(centre(rows, self.mean, self.space), self.layers)
-        likenesses = likeness(rows, self.vectors.astype(np.float32), self.space)
-        return neighbour_scores(likenesses, self.owners, n_categories=len(self.categories))
+            scores = layer_scores(centre(rows, self.mean, self.space), self.layers)
+        else:
+            scores = neighbour_scores(likenesses, owners, n_categories=int(owners[-1]) + 1)
+        starts = np.searchsorted(owners, np.arange(int(owners[-1]) + 1))
+        return scores, np.maximum.reduceat(likenesses, starts, axis=1)
 
-    def _distance(self, row: Matrix, winner: int) -> float:
-        first, end = np.searchsorted(self.owners, [winner, winner + 1])
-        return 1 - float(likeness(row, self.vectors[first:end].astype(np.float32), self.space).max())
+    def marks_of(self, rows: Matrix) -> Matrix:
+        """What tells whether each belongs where it seems to, [n, marks], for unit parts [n, dim]."""
+        blocks = [rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK)]
+        return np.concatenate([marks(*self.outlook(block), n_categories=len(self.categories)) for block in blocks])
+
+    def chance(self, seen: Matrix) -> Vector:
+        """Chance of being right, [n], of videos with these marks."""
+        *slopes, constant = self.chances
+        result: Vector = (1 / (1 + np.exp(-(seen @ np.array(slopes) + constant)))).astype(np.float32)
+        return result
 
     def save(self, path: Path) -> None:
         """Write one .npz beside the path and rename it into place: after a crash the old file or the new one is whole.
@@ -169,12 +189,14 @@ class Classifier:
             "kind": self.kind,
             "temperature": self.temperature,
             "layers": len(self.layers),
+            "chances": self.chances,
             "policy": asdict(self.policy),
             "examples": dict(self.examples),
             "report": asdict(self.report),
             "digest": self.digest,
         }
         arrays: dict[str, Any] = {"mean": self.mean, "vectors": self.vectors, "owners": self.owners}
+        arrays["outsiders"] = self.outsiders
         for i, (weights, bias) in enumerate(self.layers):
             arrays |= {f"weights{i}": weights, f"bias{i}": bias}
         unfinished = path.with_name(path.name + ".part")
@@ -221,6 +243,8 @@ class Classifier:
             layers=tuple((archive[f"weights{i}"], archive[f"bias{i}"]) for i in range(header["layers"])),
             vectors=archive["vectors"],
             owners=archive["owners"],
+            outsiders=archive["outsiders"],
+            chances=tuple(map(float, header["chances"])),
             policy=Policy(**header["policy"]),
             examples=header["examples"],
             report=Report(
@@ -245,10 +269,14 @@ class Classifier:
             and self.vectors.shape == (len(self.owners), self.space.dim)
             and set(self.owners.tolist()) == set(range(len(self.categories)))
             and (np.diff(self.owners) >= 0).all()
-            and (not self.layers or widths[-1] == len(self.categories))
+            and self.outsiders.shape[1:] == (self.space.dim,)
+            and (not self.layers or widths[-1] == len(self.categories) + bool(len(self.outsiders)))
+            and len(self.chances) in {0, 3 + bool(len(self.outsiders))}
             and all(np.isfinite(array).all() for layer in self.layers for array in layer)
             and np.isfinite(self.mean).all()
             and np.isfinite(self.vectors).all()
+            and np.isfinite(self.outsiders).all()
+            and np.isfinite(self.chances).all()
             and self.temperature > 0
         )
         if not fits:
@@ -260,5 +288,9 @@ def digest_of(
 ) -> str:
     """Hash everything that a training depends on, whatever the order of the labels."""
     labels = sorted(zip(data.fingerprints, data.categories, strict=True))
-    settings = (SCHEMA, data.space.key, target_precision, sorted(targets.items()), sorted(candidates))
+    outsiders = b"" if data.passed_over is None else np.ascontiguousarray(data.passed_over).tobytes()
+    settings = (
+        *(SCHEMA, data.space.key, target_precision, sorted(targets.items()), sorted(candidates)),
+        blake2b(outsiders, digest_size=16).hexdigest(),
+    )
     return blake2b(json.dumps([settings, labels]).encode("ascii"), digest_size=16).hexdigest()

@@ -1,15 +1,14 @@
 """Fit the candidates on folds, choose one, and set from the data the limits that a move must meet.
 
-Every number that decides about moves comes from examples that were held out: each label is predicted by a classifier
-that has not seen it, nor a near-duplicate of it.
+Every number that decides about moves comes from examples that were held out, near-duplicates together.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -19,35 +18,33 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from sortd.domain import Category, FeatureSpace, Matrix, TrainingSet, Vector
+from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
 from sortd.errors import SortdError
+from sortd.judgement.account import category_reports
 from sortd.judgement.calibrate import (
+    BoolVector,
     CandidateReport,
     Evidence,
     Report,
-    category_reports,
     policy_for,
-    softmax,
     temperature_for,
 )
-from sortd.learn.classifier import (
-    Classifier,
-    Layer,
-    centre,
-    digest_of,
-    layer_scores,
-    likeness,
-    neighbour_scores,
-    presence,
-    unit_parts,
-)
-from sortd.learn.folds import Numbers, folds_for, twins_of
+from sortd.judgement.novelty import FEW, reckoned_with
+from sortd.learn.classifier import Classifier, Layer, centre, digest_of, likeness, presence, unit_parts
+from sortd.learn.evidence import Fit, Lesson, Trial, calibrated, held_out_scores, try_out
+from sortd.learn.folds import Numbers, folds_for, series_of, twins_of
 
 MIN_EXAMPLES = 4
 """Distinct examples from which on a category may get automatic moves."""
 
 SAMPLE = 6000
 """So many labels are learned from at most, the largest categories giving way first: bounds time and memory."""
+
+OUTSIDERS = 500
+"""So many of the videos passed over are learned from at most."""
+
+UNSORTED = 1000
+"""So many of the unsorted are looked at."""
 
 _ALL_EQUAL = 1e-3
 _COMPONENTS = 256
@@ -57,22 +54,6 @@ _NO_DIFFERENCE = 0.02
 
 class NothingToLearn(SortdError):
     """The labels allow no classifier; the message says why, for the owner."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lesson:
-    """The labels, made ready once for all candidates and folds: n examples in the order of their categories."""
-
-    owners: Numbers
-    """[n], the category of each."""
-    n_categories: int
-    likenesses: Matrix
-    """[n, n], -1 to itself and to its near-duplicates."""
-    inputs: Matrix
-    """[n, components], centred, turned and scaled for the candidates with layers."""
-    folds: Numbers
-    """[n], the fold in which each is held out; -1: never, for its category has nothing else."""
-    seed: int
 
 
 def train(
@@ -92,58 +73,115 @@ def train(
     with threadpool_limits(1):
         counts = Counter(data.categories)
         categories = tuple(sorted(counts))
-        owners, vectors = _examples(data, categories, seed)
+        labelled, vectors = _examples(data, categories, seed)
         _check_learnable(categories, vectors)
         space = data.space
-        likenesses = likeness(vectors, vectors, space)
-        twins = twins_of(vectors, owners, likenesses, space=space)
-        likenesses[twins[:, None] == twins] = -1
-        mean = _mean(vectors, space)
-        turn, inputs = _turned(centre(vectors, mean, space), seed)
-        lesson = _Lesson(owners, len(categories), likenesses, inputs, folds_for(owners, twins, seed=seed), seed)
-        held = lesson.folds >= 0
+        outsiders, unsorted = (
+            _some(rows, space, most=most, seed=seed)
+            for rows, most in ((data.passed_over, OUTSIDERS), (data.unsorted, UNSORTED))
+        )
+        rows = np.concatenate([vectors, outsiders])
+        owners = np.append(labelled, np.full(len(outsiders), len(categories)))
+        likenesses = likeness(rows, rows, space)
+        twins = twins_of(rows, owners, likenesses, space=space)
         distinct = np.array([len(np.unique(twins[owners == number])) for number in range(len(categories))])
-        if not held.any():
+        series = series_of(
+            owners,
+            twins,
+            likenesses,
+            n_categories=len(categories),
+            unsorted_nearest=likeness(unsorted, vectors, space).max(axis=1) if len(unsorted) >= FEW else None,
+        )
+        mean = _mean(vectors, space)
+        centred = [centre(some, mean, space) for some in (rows, unsorted)]
+        turn, inputs = _turned(centred[0], np.concatenate(centred), seed)
+        lesson = Lesson(owners, len(categories), likenesses, inputs, folds_for(owners, series, seed=seed), seed)
+        inside = lesson.held & (owners < len(categories))
+        if not inside.any():
             raise NothingToLearn("every category has only one example so far, so nothing can be tested")
 
-        scores = {kind: _held_out_scores(kind, lesson) for kind in candidates}
-        probabilities = {kind: _calibrated(scores[kind], lesson) for kind in candidates}
-        reports = tuple(_candidate_report(kind, probabilities[kind], owners[held]) for kind in candidates)
+        scores = {kind: held_out_scores(CANDIDATES[kind], lesson) for kind in candidates}
+        reports = tuple(_candidate_report(kind, calibrated(scores[kind], lesson), lesson) for kind in candidates)
         best = min(reports, key=_handicapped_loss).kind
-        evidence = Evidence(
+        temperature = temperature_for(scores[best][lesson.held], owners[lesson.held])
+        draft = Classifier(
+            space=space,
             categories=categories,
-            labels=np.array([counts[name] for name in categories]),
-            distinct=distinct,
-            truth=owners[held],
-            probabilities=probabilities[best],
-            distances=1 - _nearest(likenesses[held], owners, len(categories)),
-        )
-        policy = policy_for(evidence, target_precision=target_precision, targets=targets, min_examples=MIN_EXAMPLES)
-        moved = evidence.moved(policy)
-        layers = CANDIDATES[best](inputs, owners, seed)
-    return Classifier(
-        space=space,
-        categories=categories,
-        kind=best,
-        temperature=temperature_for(scores[best][held], owners[held]),
-        mean=mean,
-        layers=_with_turn(turn, layers),
-        vectors=vectors.astype(np.float16),
-        owners=owners.astype(np.int32),
-        policy=policy,
-        examples=dict(counts),
-        report=Report(
             kind=best,
-            labels=len(data.categories),
-            accuracy=float(evidence.correct.mean()),
-            coverage=float(moved.mean()),
-            precision=float(evidence.correct[moved].mean()) if moved.any() else None,
-            target_precision=target_precision,
-            categories=category_reports(evidence, policy),
-            candidates=reports,
-        ),
-        digest=digest_of(data, target_precision=target_precision, targets=targets, candidates=candidates),
+            temperature=temperature,
+            mean=mean,
+            layers=_with_turn(turn, CANDIDATES[best](inputs, owners, seed)),
+            vectors=vectors.astype(np.float16),
+            owners=labelled.astype(np.int32),
+            outsiders=outsiders.astype(np.float16),
+            chances=(),
+            policy=Policy({}),
+            examples=dict(counts),
+            report=Report(best, len(data.categories), 0.0, 0.0, None, target_precision, (), reports, 0.0),
+            digest=digest_of(data, target_precision=target_precision, targets=targets, candidates=candidates),
+        )
+        stream = draft.marks_of(unsorted) if len(unsorted) >= FEW else None
+        trial = try_out(lesson, CANDIDATES[best], scores[best], temperature=temperature, unsorted=stream)
+        chances = _chances(trial)
+    told = replace(draft, chances=chances)
+    among = reckoned_with(trial.probabilities, told.chance(trial.marks)) if chances else trial.probabilities
+    second, first = np.sort(among, axis=1)[:, -2:].T
+    evidence = Evidence(
+        categories=categories,
+        labels=np.array([counts[name] for name in categories]),
+        distinct=distinct,
+        truth=trial.truth,
+        predicted=trial.predicted,
+        confidence=first,
+        margin=first - second,
+        distance=1 - trial.marks[:, 1],
+        weights=trial.weights,
     )
+    policy = policy_for(evidence, target_precision=target_precision, targets=targets, min_examples=MIN_EXAMPLES)
+    moved = evidence.moved(policy)[evidence.inside]
+    right = evidence.correct[evidence.inside]
+    return replace(
+        told,
+        policy=policy,
+        report=replace(
+            told.report,
+            accuracy=float(right.mean()),
+            coverage=float(moved.mean()),
+            precision=float(right[moved].mean()) if moved.any() else None,
+            categories=category_reports(evidence, policy),
+            outsiders=trial.outsiders,
+        ),
+    )
+
+
+def _chances(trial: Trial) -> tuple[float, ...]:
+    """Join the marks to one chance of being right: slopes and constant, none where all or nothing was right.
+
+    Without outsiders likeness tells little: then the log-odds alone decide.
+    """
+    right = trial.predicted == trial.truth
+    if right.all() or not right.any():
+        return ()
+    used = trial.marks[:, : None if trial.outsiders else 1]
+    spread = np.maximum(used.std(axis=0), 1e-6)
+    fitted = LogisticRegression(C=1.0, max_iter=300)
+    _fit(fitted, used / spread, right, trial.weights)
+    slopes = np.zeros(trial.marks.shape[1])
+    slopes[: used.shape[1]] = fitted.coef_[0] / spread
+    return (*map(float, slopes), float(fitted.intercept_[0]))
+
+
+def _some(rows: Matrix | None, space: FeatureSpace, *, most: int, seed: int) -> Matrix:
+    """Unit parts of at most so many of the rows, [n, dim], as the classifier keeps them."""
+    if rows is None:
+        return np.zeros((0, space.dim), np.float32)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+    return _as_kept(rows[chosen], space)
+
+
+def _as_kept(vectors: Matrix, space: FeatureSpace) -> Matrix:
+    """In the precision that the classifier keeps, so that what is measured here is what it will say."""
+    return unit_parts(unit_parts(vectors, space).astype(np.float16).astype(np.float32), space)
 
 
 def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) -> tuple[Numbers, Matrix]:
@@ -156,9 +194,7 @@ def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) ->
     while sum(min(share, len(rows)) for rows in members) > max(SAMPLE, len(members)):
         share = share * 9 // 10
     chosen = np.concatenate([np.sort(rows[:share]) for rows in members]) if members else np.empty(0, np.intp)
-    # As the classifier keeps them, so that what is measured here is what it will say.
-    halves = unit_parts(np.asarray(data.vectors)[chosen], data.space).astype(np.float16)
-    return owners[chosen], unit_parts(halves.astype(np.float32), data.space)
+    return owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
 
 
 def _check_learnable(categories: tuple[Category, ...], vectors: Matrix) -> None:
@@ -178,13 +214,13 @@ def _mean(vectors: Matrix, space: FeatureSpace) -> Vector:
     return mean
 
 
-def _turned(centred: Matrix, seed: int) -> tuple[Matrix, Matrix]:
-    """Turn the rows into the few directions in which they differ: [dim, components] and [n, components].
+def _turned(centred: Matrix, everything: Matrix, seed: int) -> tuple[Matrix, Matrix]:
+    """Turn the rows into the few directions in which all differ: [dim, components] and [n, components].
 
     That is no loss below 256 examples, a small one above, and saves most of the time of the fits.
     """
-    components = min(_COMPONENTS, *centred.shape)
-    turn = PCA(components, random_state=seed).fit(centred).components_.T
+    components = min(_COMPONENTS, *everything.shape)
+    turn = PCA(components, random_state=seed).fit(everything).components_.T
     turned = centred @ turn
     # Of a length at which regularisation and learning rate below are right, whatever the encoder.
     scale = 3 / np.sqrt((turned**2).sum(axis=1).mean())
@@ -214,7 +250,7 @@ def _two_hidden_layers(inputs: Matrix, owners: Numbers, seed: int) -> tuple[Laye
     return (*hidden, _two_columns(*last))
 
 
-CANDIDATES: Mapping[str, Callable[[Matrix, Numbers, int], tuple[Layer, ...]]] = {
+CANDIDATES: Mapping[str, Fit] = {
     "knn": _no_layers,
     "logreg": _logistic_regression,
     "mlp": _two_hidden_layers,
@@ -222,14 +258,14 @@ CANDIDATES: Mapping[str, Callable[[Matrix, Numbers, int], tuple[Layer, ...]]] = 
 
 
 class _Candidate(Protocol):
-    def fit(self, inputs: Matrix, owners: Numbers) -> object: ...
+    def fit(self, inputs: Matrix, owners: Numbers | BoolVector, *weights: Vector) -> object: ...
 
 
-def _fit(candidate: _Candidate, inputs: Matrix, owners: Numbers) -> None:
+def _fit(candidate: _Candidate, inputs: Matrix, owners: Numbers | BoolVector, *weights: Vector) -> None:
     with warnings.catch_warnings():
         # The number of steps is bounded on purpose; what comes of it is measured on held-out examples.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        candidate.fit(inputs, owners)
+        candidate.fit(inputs, owners, *weights)
 
 
 def _two_columns(weights: Matrix, bias: Vector) -> Layer:
@@ -247,38 +283,13 @@ def _with_turn(turn: Matrix, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return ((turn @ weights).astype(np.float32), bias.astype(np.float32)), *rest
 
 
-def _held_out_scores(kind: str, lesson: _Lesson) -> Matrix:
-    """Scores of each example by a classifier that was fitted to the other folds: [n, categories]."""
-    scores = np.zeros((len(lesson.owners), lesson.n_categories), np.float32)
-    for fold in np.unique(lesson.folds[lesson.folds >= 0]):
-        held = lesson.folds == fold
-        seen, owners = np.unique(lesson.owners[~held], return_inverse=True)
-        if len(seen) == 1:
-            continue  # the other one's only examples are held out: equal scores, which nobody is sure of
-        layers = CANDIDATES[kind](lesson.inputs[~held], owners, lesson.seed)
-        if layers:
-            known = layer_scores(lesson.inputs[held], layers)
-        else:
-            known = neighbour_scores(lesson.likenesses[np.ix_(held, ~held)], owners, n_categories=len(seen))
-        scores[held] = known.min(axis=1, keepdims=True)  # a category that was not seen cannot win
-        scores[np.ix_(held, seen)] = known
-    return scores
-
-
-def _calibrated(scores: Matrix, lesson: _Lesson) -> Matrix:
-    """Probabilities of the held-out, each fold at the temperature that suits the others: [held, categories]."""
-    held = lesson.folds >= 0
-    probabilities = np.zeros_like(scores)
-    for fold in np.unique(lesson.folds[held]):
-        others, here = held & (lesson.folds != fold), lesson.folds == fold
-        probabilities[here] = softmax(scores[here], temperature_for(scores[others], lesson.owners[others]))
-    return probabilities[held]
-
-
-def _candidate_report(kind: str, probabilities: Matrix, truth: Numbers) -> CandidateReport:
+def _candidate_report(kind: str, probabilities: Matrix, lesson: Lesson) -> CandidateReport:
+    truth = lesson.owners[lesson.held]
     own = np.maximum(probabilities[np.arange(len(truth)), truth], 1e-9)
     losses = [float(-np.log(own[truth == number]).mean()) for number in np.unique(truth)]
-    return CandidateReport(kind, float((probabilities.argmax(axis=1) == truth).mean()), float(np.mean(losses)))
+    inside = truth < lesson.n_categories
+    best = probabilities[inside, : lesson.n_categories].argmax(axis=1)
+    return CandidateReport(kind, float((best == truth[inside]).mean()), float(np.mean(losses)))
 
 
 def _handicapped_loss(report: CandidateReport) -> float:
@@ -287,8 +298,3 @@ def _handicapped_loss(report: CandidateReport) -> float:
     Of the three its confidence falls off most gently between two categories; the neighbours' is all or nothing.
     """
     return report.log_loss - (_NO_DIFFERENCE if report.kind == "logreg" else 0.0)
-
-
-def _nearest(likenesses: Matrix, owners: Numbers, n_categories: int) -> Matrix:
-    """Likeness to the nearest example of each category, [n, categories]."""
-    return np.stack([likenesses[:, owners == number].max(axis=1) for number in range(n_categories)], axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from sortd.disk.library import Library
@@ -97,9 +97,7 @@ class Judge:
             return None
         prediction = self.classifier.predict(fuse(features, self.classifier.space))
         names = self._names()
-        return Prediction(
-            tuple((names.get(number, number), p) for number, p in prediction.ranking), prediction.distance
-        )
+        return replace(prediction, ranking=tuple((names.get(number, number), p) for number, p in prediction.ranking))
 
     def policy(self) -> tuple[Policy, dict[Category, int]]:
         """The limits, and the number of examples of each category, under the names of today.

@@ -100,8 +100,9 @@ class Learner:
 
     def lesson(self, why: str) -> Lesson | None:
         """What to learn from now; None: the same was tried before, and would give the same."""
-        except_in, targets = self._rules()
-        lesson = Lesson(self._digest(except_in, targets), self._memory.space, except_in, targets)
+        except_in, targets, others = self._rules()
+        digest = self._digest(except_in - others, targets, others)
+        lesson = Lesson(digest, self._memory.space, except_in, targets, others)
         same = self._memory.database.note(_TRIED) == lesson.digest
         self._asked = None
         # Only what came out of it makes a training tried: one that is cut short by a kill is begun again.
@@ -157,18 +158,19 @@ class Learner:
             self._judge.classifier = classifier
         self._judge.refresh()
 
-    def _rules(self) -> tuple[frozenset[int], dict[int, float]]:
-        """Folders that are no categories, and those that ask for another precision, by number."""
+    def _rules(self) -> tuple[frozenset[int], dict[int, float], frozenset[int]]:
+        """Folders that are no categories, those that ask for another precision, those of outsiders, by number."""
         standing = {known.number: known.name for known in self._memory.categories.all() if known.present}
         rules = {number: self._library.rules(name) for number, name in standing.items()}
         return (
             frozenset(number for number, rule in rules.items() if rule.role is not Role.CATEGORY),
             {number: rule.target_precision for number, rule in rules.items() if rule.target_precision is not None},
+            frozenset(number for number, rule in rules.items() if rule.role is Role.OTHER),
         )
 
-    def _digest(self, except_in: frozenset[int], targets: Mapping[int, float]) -> str:
+    def _digest(self, except_in: frozenset[int], targets: Mapping[int, float], others: frozenset[int]) -> str:
         """All that a training depends on: labels that have a vector, the settings, what folders say of themselves."""
-        said = f"{self._memory.space.key}\n{self._settings}\n{sorted(targets.items())}\n"
+        said = f"{self._memory.space.key}\n{self._settings}\n{sorted(targets.items())}\n{sorted(others)}\n"
         state = blake2b(said.encode(), digest_size=16)
         for fingerprint, number, _ in self._memory.features.labels(self._memory.space):
             if number not in except_in:

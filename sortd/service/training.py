@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from sortd.domain import Category, Fingerprint, MoveTo, TrainingSet
+from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
 from sortd.judgement.decide import decide
 from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import Classifier, UnusableClassifier
-from sortd.learn.train import NothingToLearn, train
+from sortd.learn.train import OUTSIDERS, UNSORTED, NothingToLearn, train
 from sortd.messages import Lesson, Trained
 from sortd.service.children import TrainingSettings
 from sortd.store.memory import Memory
@@ -28,7 +28,7 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
         began = time.monotonic()
         memory = Memory.open(settings.state, lesson.space, query_only=True)
         with memory.database.snapshot():
-            data = training_set(memory, except_in=lesson.except_in)
+            data = training_set(memory, except_in=lesson.except_in, others=lesson.others)
             serving = memory.classifiers.serving()
             unsorted = memory.index.fingerprints(home=None)
         try:
@@ -58,16 +58,34 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
     return learn
 
 
-def training_set(memory: Memory, *, except_in: frozenset[int]) -> TrainingSet:
-    """The owner's labels that have a vector, by category number."""
-    labels = [(clip, number) for clip, number, _ in memory.features.labels(memory.space) if number not in except_in]
-    vectors = [fuse(memory.features.of(clip, memory.space), memory.space) for clip, _ in labels]
+def training_set(memory: Memory, *, except_in: frozenset[int], others: frozenset[int]) -> TrainingSet:
+    """The owner's labels that have a vector, by category number, and what is known of videos that belong nowhere.
+
+    Those are the ones in folders of `others`, and those that the owner withdrew or passed over.
+    """
+    filed = [(clip, number) for clip, number, _ in memory.features.labels(memory.space)]
+    labels = [(clip, number) for clip, number in filed if number not in except_in]
+    left = memory.features.passed_over(memory.space, since=memory.classifiers.first_adopted())
+    passed_over = [*(clip for clip, number in filed if number in others), *left]
+    unsorted = set(memory.features.unsorted(memory.space)) - set(left)
     return TrainingSet(
         memory.space,
-        np.stack(vectors) if vectors else np.zeros((0, memory.space.dim), np.float32),
+        _vectors(memory, [clip for clip, _ in labels]),
         tuple(Category(str(number)) for _, number in labels),
         tuple(clip for clip, _ in labels),
+        passed_over=_vectors(memory, _sample(passed_over, OUTSIDERS)),
+        unsorted=_vectors(memory, _sample(unsorted, UNSORTED)),
     )
+
+
+def _sample(clips: Iterable[Fingerprint], most: int) -> list[Fingerprint]:
+    """At most so many, always the same ones: a fingerprint says nothing about its video."""
+    return sorted(clips)[:most]
+
+
+def _vectors(memory: Memory, clips: Sequence[Fingerprint]) -> Matrix:
+    rows = [fuse(memory.features.of(clip, memory.space), memory.space) for clip in clips]
+    return np.stack(rows) if rows else np.zeros((0, memory.space.dim), np.float32)
 
 
 def _load(file: Path) -> Classifier | None:

@@ -13,6 +13,8 @@ from sortd.store.database import Database, parsed
 KEPT = 3
 """How many classifiers of the past stay, the serving one included."""
 
+_FIRST = "first_adopted"
+
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
@@ -40,12 +42,19 @@ class Classifiers:
             json.dumps(dict(adopted.report)),
             adopted.file,
         )
+        if self.first_adopted() is None:
+            self._db.write_note(_FIRST, str(adopted.trained_at))
         old = self._db.execute("SELECT id, file FROM classifiers ORDER BY id DESC LIMIT -1 OFFSET ?", KEPT).fetchall()
         for number, _ in old:
             self._db.execute("DELETE FROM classifiers WHERE id = ?", number)
         # The same labels give the same file again: what a younger row names too is still in use.
         named = {file for (file,) in self._db.execute("SELECT file FROM classifiers")}
         return [file for _, file in old if file not in named]
+
+    def first_adopted(self) -> float | None:
+        """When the first classifier came to serve: what was there before is the backlog."""
+        at = self._db.note(_FIRST)
+        return None if at is None else float(at)
 
     def serving(self) -> Adopted | None:
         """The latest one, if there is one; after a change of space it decides until another is adopted."""

@@ -10,6 +10,13 @@ import numpy as np
 from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Part
 from sortd.store.database import Database, category_of, parsed
 
+_UNSORTED = (
+    "SELECT v.fingerprint FROM videos v WHERE v.home IS NULL"
+    " AND EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND NOT f.gone)"
+)
+_LATER = 5
+"""So many videos that came later must have been filed until one that still stands there was passed over."""
+
 
 class Features:
     """Reads and writes; the caller opens the transactions."""
@@ -88,6 +95,30 @@ class Features:
         )
         for row in rows:
             yield Fingerprint(row[0]), row[1], category_of(row[2])
+
+    def unsorted(self, space: FeatureSpace) -> list[Fingerprint]:
+        """Present videos without a home that have a vector."""
+        rows = self._db.execute(f"{_UNSORTED} AND {complete(space)}")
+        return [Fingerprint(row[0]) for row in rows]
+
+    def passed_over(self, space: FeatureSpace, *, since: float | None) -> list[Fingerprint]:
+        """Those of the unsorted that the owner took out of a category, or left while later ones were filed.
+
+        Only what came after `since` can have been left; None: nothing can.
+        """
+        later = self._db.execute(
+            "SELECT v.first_seen FROM videos v WHERE v.placed_by = 'owner' AND v.home IS NOT NULL"
+            " ORDER BY v.first_seen DESC LIMIT 1 OFFSET ?",
+            _LATER - 1,
+        ).fetchone()
+        rows = self._db.execute(
+            f"{_UNSORTED} AND {complete(space)}"
+            " AND (EXISTS (SELECT 1 FROM vetoes o WHERE o.fingerprint = v.fingerprint)"
+            " OR (v.first_seen > ? AND v.first_seen < ?))",
+            float("inf") if since is None else since,
+            later[0] if later else 0.0,
+        )
+        return [Fingerprint(row[0]) for row in rows]
 
 
 def complete(space: FeatureSpace) -> str:

@@ -133,7 +133,9 @@ def rewritten(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"header": {"schema": 2}},
+        {"header": {"schema": 1}},
+        {"header": {"schema": 3}},
+        {"header": {"chances": [1.0]}},
         {"header": {"categories": ["cats"]}},
         {"header": {"temperature": "hot"}},
         {"mean": np.zeros(3, np.float32)},
@@ -162,7 +164,7 @@ def test_the_nearest_examples_come_with_their_category(classifier: Classifier) -
 def test_a_video_with_neither_picture_nor_sound_is_like_nothing(classifier: Classifier) -> None:
     prediction = classifier.predict(np.zeros(SPACE.dim, np.float32))
     assert prediction.distance == 1
-    assert sum(p for _, p in prediction.ranking) == pytest.approx(1)
+    assert sum(p for _, p in prediction.ranking) <= 1 + 1e-6
 
 
 def test_two_silent_videos_are_not_alike_for_being_silent() -> None:

@@ -240,3 +240,25 @@ def test_a_classifier_s_file_goes_when_nobody_names_it_any_more(memory):
 
     assert [adopt("same.npz") for _ in range(5)] == [[]] * 5
     assert [adopt(f"{number}.npz") for number in range(4)] == [[], [], ["same.npz"], ["0.npz"]]
+
+
+def test_videos_are_passed_over_when_later_ones_were_filed_or_when_they_were_taken_out(memory):
+    cats = Category("cats")
+    memory.categories.add(Folder(cats, 1, 1))
+
+    def comes(name, *, at, home=None, vetoes=()):
+        clip = Fingerprint(name)
+        memory.index.see(sighting(f"{name}.mp4", clip, inode=at), now=float(at))
+        memory.index.keep(Record(clip, home, Placer.OWNER if home else None, frozenset(vetoes)))
+        for feature in features():
+            memory.features.store(clip, feature)
+
+    comes("backlog", at=1)
+    comes("taken out", at=2, vetoes=[cats])
+    comes("passed over", at=20)
+    for number in range(5):
+        comes(f"filed {number}", at=30 + number, home=cats)
+    comes("new", at=40)
+    assert sorted(memory.features.passed_over(SPACE, since=10.0)) == ["passed over", "taken out"]
+    assert memory.features.passed_over(SPACE, since=None) == ["taken out"]
+    assert sorted(memory.features.unsorted(SPACE)) == ["backlog", "new", "passed over", "taken out"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from time import process_time
 from typing import Any
 
@@ -221,7 +222,7 @@ def reference(kind: str, classifier: Classifier, inputs: Matrix) -> Matrix:
 @pytest.mark.parametrize("kind", ["knn", "logreg"])
 def test_predictions_are_those_of_scikit_learn_at_the_calibrated_temperature(kind: str, names: tuple[str, ...]) -> None:
     families = Families(names, spread=1.5)
-    classifier = learn(families.filed(**dict.fromkeys(names, 12)), candidates=[kind])
+    classifier = replace(learn(families.filed(**dict.fromkeys(names, 12)), candidates=[kind]), chances=())
     inputs = families.clips(names[0], 20)
     expected = reference(kind, classifier, inputs) ** (1 / classifier.temperature)
     expected /= expected.sum(axis=1, keepdims=True)
@@ -238,8 +239,8 @@ def test_the_network_predicts_as_scikit_learns_does(monkeypatch: pytest.MonkeyPa
     names = KINDS[:n_categories]
     families = Families(names, spread=1.5)
     data = families.filed(**dict.fromkeys(names, 12))
-    classifier = learn(data, candidates=["mlp"])
-    network, inputs = fitted[-1]
+    classifier = replace(learn(data, candidates=["mlp"]), chances=())
+    network, inputs = next((network, rows) for network, rows in reversed(fitted) if len(rows) == len(data.vectors))
     expected = network.predict_proba(inputs) ** (1 / classifier.temperature)
     expected /= expected.sum(axis=1, keepdims=True)
     own = classifier.predict_all(classifier.vectors.astype(np.float32))

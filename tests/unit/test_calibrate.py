@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortd.domain import Category, Matrix, Policy, Vector
+from sortd.domain import Category, Policy, Vector
+from sortd.judgement.account import category_reports
 from sortd.judgement.calibrate import (
     BoolVector,
     Evidence,
-    Numbers,
-    category_reports,
     distance_limit,
     policy_for,
     precision_bound,
@@ -138,24 +137,28 @@ def test_fifteen_of_fifteen_right_proves_82_percent() -> None:
     assert precision_bound(3, 3) == 0
 
 
-def families(number: int, *, own: float, foreign: float) -> tuple[Matrix, Numbers]:
-    """Distances of `number` examples of each of two categories to the nearest example of either."""
-    truth = np.repeat([0, 1], number)
-    spread = np.linspace(0.8, 1.2, number)
-    distances = np.where(truth[:, None] == np.array([0, 1]), own, foreign) * np.tile(spread, 2)[:, None]
-    return distances.astype(np.float32), truth
+def test_the_distance_limit_stands_a_third_of_the_way_to_the_outsiders() -> None:
+    own = np.linspace(0.05, 0.1, 20, dtype=np.float32)
+    assert distance_limit(own, np.full(40, 1.0, np.float32)) == pytest.approx(0.4)
 
 
-def test_between_plainly_different_categories_the_limit_stands_in_the_gap_nearer_to_them() -> None:
-    limit = distance_limit(*families(10, own=0.1, foreign=1.0))
-    assert 0.3 < limit < 0.4
+def test_where_outsiders_are_as_near_no_known_video_is_shut_out() -> None:
+    own = np.linspace(0.2, 0.6, 20, dtype=np.float32)
+    assert distance_limit(own, own) == pytest.approx(0.6)
 
 
-def test_where_categories_overlap_the_limit_lets_nearly_all_of_their_own_in() -> None:
-    distances, truth = families(50, own=0.4, foreign=0.4)
-    assert np.mean(distances[np.arange(100), truth] <= distance_limit(distances, truth)) == pytest.approx(
-        0.95, abs=0.02
-    )
+def test_where_no_outsider_is_known_the_limit_stands_a_third_beyond_the_farthest() -> None:
+    assert distance_limit(np.array([0.1, 0.3], np.float32), np.empty(0, np.float32)) == pytest.approx(0.4)
+
+
+def test_an_outsider_counts_for_as_many_videos_as_it_stands_for() -> None:
+    confidence, correct = outcomes(*faultless(100), (0.45, WRONG), *[(0.4, RIGHT)] * 5)
+    plain = threshold_for(confidence, correct, 0.95)
+    weights = np.where(correct, 1.0, 30.0).astype(np.float32)
+    heavy = threshold_for(confidence, correct, 0.95, weights)
+    assert plain is not None
+    assert heavy is not None
+    assert plain < 0.45 < heavy
 
 
 CATS, DOGS = Category("cats"), Category("dogs")
@@ -168,10 +171,19 @@ def evidence(
     truth = np.repeat([0, 1], labels)
     sure = np.linspace(0.9, 0.99, len(truth))
     own = np.where(np.arange(len(truth)) < confused, 1 - sure, sure)
-    probabilities = np.where(truth[:, None] == np.array([0, 1]), own[:, None], 1 - own[:, None]).astype(np.float32)
-    distances = np.where(truth[:, None] == np.array([0, 1]), 0.1, 0.9).astype(np.float32)
-    distances[:confused] = [0.9, 0.1]
-    return Evidence((CATS, DOGS), np.array(labels), np.array(distinct or labels), truth, probabilities, distances)
+    predicted = np.where(own > 0.5, truth, 1 - truth)
+    confidence = np.maximum(own, 1 - own).astype(np.float32)
+    return Evidence(
+        (CATS, DOGS),
+        np.array(labels),
+        np.array(distinct or labels),
+        truth=truth,
+        predicted=predicted,
+        confidence=confidence,
+        margin=2 * confidence - 1,
+        distance=np.full(len(truth), 0.1, np.float32),
+        weights=np.ones(len(truth), np.float32),
+    )
 
 
 def policy(known: Evidence, *, targets: dict[Category, float] | None = None) -> Policy:
@@ -183,7 +195,7 @@ def test_two_clear_categories_may_move() -> None:
     limits = policy(clear)
     assert set(limits.min_confidence) == {CATS, DOGS}
     assert clear.moved(limits).all()
-    assert limits.max_distance == pytest.approx(0.1 + 0.8 / 3)
+    assert limits.max_distance == pytest.approx(0.1 + 0.1 / 3)
     assert limits.min_margin == pytest.approx(0.4, abs=0.01)
 
 

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sortd.domain import Vector
+from sortd.judgement.novelty import balanced, marks, mean_of_outsiders, reckoned_with, share_of_outsiders
+
+
+def sureness(number: int, *, around: float, seed: int) -> Vector:
+    return np.random.default_rng(seed).normal(around, 1, number).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_all_new_videos_belong_there_is_no_sign_of_outsiders(seed: int) -> None:
+    assert share_of_outsiders(sureness(200, around=3, seed=seed), sureness(300, around=3, seed=seed + 50)) == 0
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_the_share_of_outsiders_is_told_where_they_are_plainly_less_sure(share: float) -> None:
+    n_outside = round(1000 * share)
+    unsorted = np.append(sureness(1000 - n_outside, around=4, seed=1), sureness(n_outside, around=-2, seed=2))
+    assert share_of_outsiders(sureness(500, around=4, seed=3), unsorted) == pytest.approx(share, abs=0.06)
+
+
+def test_surer_videos_than_the_known_ones_are_no_outsiders() -> None:
+    assert share_of_outsiders(sureness(100, around=1, seed=1), sureness(100, around=4, seed=2)) == 0
+
+
+def test_the_outsiders_mean_is_what_the_others_leave() -> None:
+    known, outside = sureness(1000, around=5, seed=1), sureness(300, around=1, seed=2)
+    unsorted = np.append(sureness(700, around=5, seed=3), outside)
+    assert mean_of_outsiders(known, unsorted, 0.3) == pytest.approx(outside.mean(), abs=0.5)
+
+
+def test_weights_move_the_mean_where_it_is_wished_within_reason() -> None:
+    values = np.linspace(0, 1, 101, dtype=np.float32)
+    weights = balanced(values, 0.3)
+    assert weights @ values / weights.sum() == pytest.approx(0.3, abs=1e-3)
+    assert weights.mean() == pytest.approx(1)
+    far = balanced(values, -5)
+    assert 0 < far @ values / far.sum() < 0.3
+    assert (balanced(np.ones(4, np.float32), 0.2) == 1).all()
+
+
+def test_the_marks_are_log_odds_and_likenesses_with_the_outsiders_last() -> None:
+    scores = np.log(np.array([[0.6, 0.3, 0.1]], np.float32))
+    nearest = np.array([[0.9, 0.5, 0.2]], np.float32)
+    assert marks(scores, nearest, n_categories=2)[0] == pytest.approx([np.log(0.6 / 0.4), 0.9, 0.2])
+    assert marks(scores, nearest, n_categories=3)[0] == pytest.approx([np.log(0.6 / 0.4), 0.9])
+    alone = marks(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32), n_categories=1)
+    assert np.isfinite(alone).all()
+
+
+@pytest.mark.parametrize("chance", [0.01, 0.5, 0.7, 0.99])
+def test_the_likeliest_stays_first_at_its_chance_and_what_is_missing_belongs_nowhere(chance: float) -> None:
+    among = np.array([[0.3, 0.6, 0.1]], np.float32)
+    told = reckoned_with(among, np.array([chance], np.float32))[0]
+    assert told[1] == pytest.approx(chance)
+    assert told.argmax() == 1
+    assert told[0] == pytest.approx(3 * told[2], rel=1e-4)
+    assert told.sum() <= 1 + 1e-6
