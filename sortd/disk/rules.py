@@ -61,6 +61,8 @@ class RuleBook:
 
     def nearest(self, folder: PurePath) -> FolderRules:
         """The rules of the folder, or of the nearest above it that has some; the root has none."""
+        if folder.is_absolute() or ".." in folder.parts:
+            return _unusable(f"{folder} is no folder of this library")  # so names an index that was tampered with
         while folder.parts:
             if rules := self.own(folder):
                 return rules

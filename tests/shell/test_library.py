@@ -301,6 +301,15 @@ def test_the_owners_rules_for_a_folder_are_read_and_the_nearest_wins(tmp_path: P
     assert hers.rules(Category("pets")).automatic
 
 
+@pytest.mark.parametrize("name", ["..", "cooking/../..", "/x", "/"])
+def test_the_rules_of_what_is_no_folder_of_the_library_are_read_nowhere(tmp_path: Path, name: str) -> None:
+    make(tmp_path, {".sortd.toml": b"target_precision = 0.5", "videos": {"cooking": {}}})
+    rules = library(tmp_path / "videos").rules(Category(name))
+    assert rules.problem == f"{name} is no folder of this library"
+    assert not rules.automatic
+    assert rules.target_precision is None
+
+
 def test_changed_rules_count_at_once(tmp_path: Path) -> None:
     make(tmp_path, {"misc": {"clip.mp4": b"", ".sortd.toml": b'role = "unsorted"'}})
     hers = library(tmp_path)
