@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 
 import pytest
 
-from tests.faults.kit import delaying, under_strace
+from tests.faults.kit import another, delaying, under_strace
+
+MANY = int(os.environ.get("CROWD", "1000"))
+"""The matrix asks for 10,000, which take ten times as long: CROWD=10000."""
 
 
 def categories(home):
@@ -161,6 +165,34 @@ def test_a_library_dumped_back_to_the_root_is_withdrawn_as_a_whole(fresh):
         assert home.once().returncode == 0
         assert len(list(home.root.glob("*.mp4"))) == len(videos)
         assert not home.told("moved")
+
+
+# Very many at once
+
+
+@pytest.mark.fault("A13")
+@pytest.mark.timeout(1800)
+def test_very_many_moved_at_once_are_as_many_labels_and_taught_once(home, clips):
+    for number in range(MANY):
+        family = ("sea", "city")[number % 2]
+        another(clips / f"{family}-{number % 9}.mp4", home.root / f"{family}-{number}.mp4", number)
+    shutil.copy(clips / "sea-9.mp4", home.root / "last.mp4")
+    home.start()
+    home.until(lambda: len(home.told("extracted")) == MANY + 1, seconds=1200)
+    awaits_idle(home)
+    with home.nothing_lost():
+        for family in ("sea", "city"):
+            (home.root / family).mkdir()
+            for video in home.root.glob(f"{family}-*.mp4"):
+                video.rename(home.root / family / video.name)
+        home.until(lambda: home.places("last.mp4") == ["sea/last.mp4"], seconds=300)
+        awaits_idle(home)
+        assert categories(home) == {"sea": (MANY // 2, 1), "city": (MANY // 2, 0)}
+        events = [line["event"] for line in home.lines]
+        assert events.count("labelled") == MANY
+        assert events.count("retrain_due") == events.count("trained") == events.count("moved") == 1
+        assert events.index("trained") < events.index("moved")
+        assert not {"videos_vanished", "withdrawn", "corrected"} & set(events)
 
 
 # Names
