@@ -9,12 +9,16 @@ import signal
 import sqlite3
 import subprocess
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from sortd.commands.demo_clips import FAMILIES
+from tests.faults.conftest import TAUGHT
 from tests.faults.kit import (
     WITHOUT_PRIVILEGES,
+    another,
     as_root,
     bind,
     delaying,
@@ -311,6 +315,87 @@ def test_a_service_whose_library_is_taken_over_stops_touching_it(fresh, clips):
     shutil.copy(clips / "sea-6.mp4", home.root)
     time.sleep(3)
     assert home.places("sea-6.mp4") == ["sea-6.mp4"]
+
+
+# Far too many videos vanish at once
+
+
+STAYS, LOST, LOST_TOO, _ = FAMILIES
+
+DROPPED = f"{STAYS}-6.mp4"
+"""What is filed by itself, unless the brake holds."""
+
+
+def serving_many(fresh, clips):
+    """Where so many videos stand, 30 of each family and all learned, that the brake may count."""
+    home = fresh(watch={"settle_seconds": 0.3, "rescan_seconds": 1.0})
+    for family, number in product(FAMILIES, range(30 - TAUGHT)):
+        another(clips / f"{family}-{number % TAUGHT}.mp4", home.root / family / f"more-{number}.mp4", number)
+    assert home.once().returncode == 0
+    assert home.ask("status")["videos"]["labelled"] == 120
+    shutil.copytree(home.root, home.folder / "backup", ignore=shutil.ignore_patterns(".sortd"))
+    home.log.unlink()
+    return home.start()
+
+
+def delete_most(home):
+    """72 of 120, two folders whole, and wait until it is told."""
+    shutil.rmtree(home.root / LOST)
+    shutil.rmtree(home.root / LOST_TOO)
+    for path in sorted((home.root / STAYS).glob("*.mp4"))[:12]:
+        path.unlink()
+    (line,) = home.await_told("videos_vanished")
+    assert (line["count"], line["of"]) == (72, 120)
+
+
+def nothing_follows(home):
+    time.sleep(3)  # some rescans
+    told = home.ask("status")
+    assert told["state"] == "paused"
+    assert "72 of 12" in told["why"]
+    assert "sortd resume" in told["why"]
+    assert {row["name"] for row in told["categories"]} == set(FAMILIES)
+    assert home.places(DROPPED) == [DROPPED]
+    followed = {"moved", "withdrawn", "corrected", "retrain_due", "trained", "videos_back"}
+    assert not followed & {line["event"] for line in home.lines}
+
+
+@pytest.mark.fault("L7")
+@pytest.mark.timeout(600)
+def test_nothing_follows_from_most_videos_vanishing_until_they_are_back(fresh, clips):
+    home = serving_many(fresh, clips)
+    with home.nothing_lost():
+        delete_most(home)
+        shutil.copy(clips / DROPPED, home.root)
+        home.await_told("found", path=DROPPED)
+        nothing_follows(home)
+        assert len(home.told("videos_vanished")) == 1
+        assert home.stop() == 0
+        home.start()
+        nothing_follows(home)
+        shutil.copytree(home.folder / "backup", home.root, dirs_exist_ok=True)
+        home.await_told("videos_back")
+        home.until(lambda: home.places(DROPPED) == [f"{STAYS}/{DROPPED}"])
+        home.until(lambda: home.ask("status")["state"] == "idle")
+        assert home.ask("status")["videos"]["labelled"] == 120
+        assert home.told("withdrawn") == home.told("corrected") == home.told("labelled") == []
+        (home.root / STAYS / DROPPED).unlink()  # dropped since the count
+
+
+@pytest.mark.fault("L7")
+@pytest.mark.timeout(600)
+def test_the_owners_word_takes_them_for_deleted(fresh, clips):
+    home = serving_many(fresh, clips)
+    delete_most(home)
+    with home.nothing_lost():
+        assert "72 videos" in home.run("resume").stdout
+        home.until(
+            lambda: {row["name"] for row in home.ask("status")["categories"]} == set(FAMILIES) - {LOST, LOST_TOO}
+        )
+        shutil.copy(clips / DROPPED, home.root)
+        home.until(lambda: home.places(DROPPED) == [f"{STAYS}/{DROPPED}"])
+        assert home.ask("status")["state"] != "paused"
+        (home.root / STAYS / DROPPED).unlink()  # dropped since the count
 
 
 # Settings that cannot be meant
