@@ -53,3 +53,12 @@ def test_what_the_readme_has_its_reader_call_is_a_command() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert typed("sortd") <= commands
     assert README.exists() == bool(typed("sortd"))
+
+
+def test_the_page_on_reliability_names_every_fault_and_its_tests() -> None:
+    sources = [path.read_text("utf-8") for path in (HERE / "tests" / "faults").glob("test_*.py")]
+    page = (HERE / "docs" / "reliability.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([A-Z]\d+) \| .* \| (.*) \|$", page, re.MULTILINE)
+    assert {row for row, _ in rows} == {row for source in sources for row in re.findall(r'"([ALMWDNP]\d+)"', source)}
+    named = {name for _, tests in rows for name in re.findall(r"`(\w+)`", tests)}
+    assert named == {name for source in sources for name in re.findall(r"^def test_(\w+)", source, re.MULTILINE)}
