@@ -217,6 +217,16 @@ def evaluate(
 
 
 @app.command()
+def rollback(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
+    """Let the classifier before this one decide again.
+
+    It stays until labels change. Videos that are filed stay where they are.
+    """
+    labels = asked(settings_from(config, library, root), {"do": "rollback"})["labels"]
+    typer.echo(f"the classifier that learned from {labels} labels decides again")
+
+
+@app.command()
 def pause(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
     """Move and extract nothing until `sortd resume`.
 

@@ -144,7 +144,10 @@ def _refused(read: Reading, name: Category) -> str:
 
 def _pace(read: Reading, name: Category) -> str:
     """How freely a category moves that may."""
-    if read.judge.trust_in(name, now=time.time()) is Trust.ON_PROBATION:
+    trust = read.judge.trust_in(name, now=time.time())
+    if trust is Trust.STOPPED:
+        return "stopped: too many of its moves were wrong; confirm those that were right, or file more there"
+    if trust is Trust.ON_PROBATION:
         return "on probation: confirm the moves so far, or leave them uncorrected for a day"
     return MOVES
 

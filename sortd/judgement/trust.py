@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import comb
 
 from sortd.domain import Trust
 
 QUIET_SECONDS = 24 * 60 * 60
 """So long the owner has to object."""
+
+_UNLIKELY = 0.05 - 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,20 @@ class History:
     """When each automatic move was made, also of those since corrected."""
     confirmed: int = 0
     last_correction: float | None = None
+
+
+def stopped(*, confirmed: int, corrected: int, target_precision: float) -> bool:
+    """Whether the owner's word on a category's moves leaves no hope that it keeps its target.
+
+    So many corrections would be a chance of less than one in twenty if it did. A move that nobody looked at proves
+    nothing.
+    """
+    moves = confirmed + corrected
+    chance = sum(
+        comb(moves, right) * target_precision**right * (1 - target_precision) ** (moves - right)
+        for right in range(confirmed + 1)
+    )
+    return corrected > 0 and chance < _UNLIKELY
 
 
 def trust(history: History, *, probation: Sequence[int], now: float) -> Trust:

@@ -13,6 +13,7 @@ from sortd.judgement.reconcile import Confirmed, apply
 from sortd.messages import Copied
 from sortd.service.deciding import Decider
 from sortd.service.filing import Filer
+from sortd.service.learner import Learner
 from sortd.service.looking import Looker
 from sortd.service.telling import Tell
 from sortd.service.undoing import Reply, Undoer
@@ -34,6 +35,7 @@ class Answers:
         filer: Filer,
         decider: Decider,
         looker: Looker,
+        learner: Learner,
         *,
         decisions: DecisionLog,
         tell: Tell,
@@ -50,6 +52,7 @@ class Answers:
         self._away = away
         self._status = status
         self._looker = looker
+        self._learner = learner
         self._undoer = Undoer(memory, filer, decider, looker)
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
             "status": lambda _: self._status(),
@@ -58,6 +61,7 @@ class Answers:
             "pause": lambda _: self._pause(),
             "resume": lambda _: self._resume(),
             "retry": self._retry,
+            "rollback": lambda _: self._roll_back(),
         }
 
     def to(self, request: Mapping[str, Any], reply: Reply, *, now: float) -> None:
@@ -177,6 +181,13 @@ class Answers:
     def _pause(self) -> Mapping[str, Any]:
         self._keep_wish(paused=True)
         return {"paused": True}
+
+    def _roll_back(self) -> Mapping[str, Any]:
+        """The previous classifier decides all the unsorted anew; what is filed stays."""
+        self._learner.roll_back()
+        self._decider.add_all()
+        serving = self._memory.classifiers.serving()
+        return {"labels": serving.report.get("labels") if serving else None}
 
     def _resume(self) -> Mapping[str, Any]:
         self._keep_wish(paused=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from sortd.domain import Category, Fingerprint, Leave, MoveTo, Reason
+from sortd.domain import Category, Fingerprint, Leave, MoveTo, Reason, Trust
 from sortd.errors import Changed, FolderRefuses, MoveRefused, SortdError
 from sortd.messages import Copied
 from sortd.service.filing import Filer
@@ -21,6 +21,8 @@ AT_ONCE = 20
 
 MAY_PASS = (Reason.ON_PROBATION, Reason.HANDS_OFF, Reason.MOVE_REFUSED)
 """Reasons that time, or a change outside of any video, may lift."""
+
+_STOPPED = "stopped_categories"
 
 
 def is_paused(memory: Memory) -> bool:
@@ -63,6 +65,7 @@ class Decider:
         self._wall = wall
         self._refusals = Refusals(memory, tell)
         self._waiting: dict[Fingerprint, None] = {}
+        self._judged: dict[int, tuple[Category, int, int]] = {}
         self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
 
     def add(self, clips: Iterable[Fingerprint]) -> None:
@@ -88,6 +91,7 @@ class Decider:
 
     def step(self, now: float) -> None:
         """Decide some."""
+        self._tell_of_stops()
         if self._held():
             return
         self._judge.refresh()
@@ -114,6 +118,27 @@ class Decider:
             self.add([entry.fingerprint])
         elif left is not None:
             self._note(entry.fingerprint, verdict, left)
+
+    def _tell_of_stops(self) -> None:
+        """Say once that a category stopped, and once that it moves again."""
+        judged = self._memory.categories.judgements()
+        if judged == self._judged:
+            return
+        self._judged = judged
+        self._judge.refresh()
+        now = self._wall()
+        stopped = {
+            number for number, (name, *_) in judged.items() if self._judge.trust_in(name, now=now) is Trust.STOPPED
+        }
+        before = set(map(int, (self._memory.database.note(_STOPPED) or "").split()))
+        with self._memory.transaction():
+            self._memory.database.write_note(_STOPPED, " ".join(map(str, sorted(stopped))))
+        for number in sorted(stopped - before):
+            name, confirmed, corrected = judged[number]
+            self._tell("category_stopped", category=name, confirmed=confirmed, corrected=corrected)
+        for number in sorted((before - stopped) & judged.keys()):
+            self._tell("category_free", category=judged[number][0])
+            self.add(self._memory.index.left_for((Reason.CATEGORY_STOPPED,)))
 
     @property
     def paused(self) -> bool:

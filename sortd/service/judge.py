@@ -24,7 +24,7 @@ from sortd.domain import (
 )
 from sortd.judgement.decide import decide
 from sortd.judgement.fuse import fuse
-from sortd.judgement.trust import History, trust
+from sortd.judgement.trust import History, stopped, trust
 from sortd.protocols import Predictor
 from sortd.store.memory import Memory
 
@@ -42,10 +42,11 @@ class Verdict:
 class Judge:
     """Judges videos that stand in the root. It knows no mode: whether a move may be made now is the sorter's word."""
 
-    def __init__(self, memory: Memory, library: Library, *, probation: Sequence[int]) -> None:
+    def __init__(self, memory: Memory, library: Library, *, probation: Sequence[int], target_precision: float) -> None:
         self._memory = memory
         self._library = library
         self._probation = probation
+        self._target_precision = target_precision
         self.classifier: Predictor | None = None
         self._terms: tuple[Policy, dict[Category, int]] | None = None
 
@@ -128,7 +129,10 @@ class Judge:
 
     def trust_in(self, category: Category, *, now: float, planned: int = 0) -> Trust:
         """What the category's past moves entitle the next one to."""
-        confirmed, _, last_correction = self._memory.categories.live(category)
+        confirmed, corrected, last_correction = self._memory.categories.live(category)
+        target = self._library.rules(category).target_precision or self._target_precision
+        if stopped(confirmed=confirmed, corrected=corrected, target_precision=target):
+            return Trust.STOPPED
         moved_at = [*self._memory.journal.moved_at(category), *[now] * planned]
         return trust(History(moved_at, confirmed, last_correction), probation=self._probation, now=now)
 

@@ -10,6 +10,7 @@ from typing import Any
 from sortd.config import Config
 from sortd.disk.library import Library
 from sortd.disk.rules import Role
+from sortd.errors import SortdError
 from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.messages import Lesson
 from sortd.service.judge import Judge
@@ -25,6 +26,10 @@ AGAIN_SECONDS = 600.0
 
 PROBLEM = "training_problem"
 """Why the last training gave no classifier; empty when it did."""
+
+
+class NoneBefore(SortdError):
+    """There is nothing to go back to."""
 
 
 class Learner:
@@ -131,6 +136,16 @@ class Learner:
         self._tell("trained", **told, adopted=True, would_move_more=more, would_move_fewer=fewer)
         self.load()
         return True
+
+    def roll_back(self) -> None:
+        """Let the classifier before this one serve. The labels of this one are not learned from again.
+
+        Raises NoneBefore.
+        """
+        with self._memory.transaction():
+            if self._memory.classifiers.drop() is None:
+                raise NoneBefore("there is no classifier before this one")
+        self.load()
 
     def lose(self, why: str, *, now: float) -> None:
         """The training child was lost: the same labels are tried again after a while."""

@@ -68,7 +68,9 @@ class Sorter:
         self._tell = telling(memory.database, write)
         self.decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
         self._flush = flushing(self.decisions, self._tell)
-        self.judge = Judge(memory, library, probation=config.move.probation)
+        self.judge = Judge(
+            memory, library, probation=config.move.probation, target_precision=config.move.target_precision
+        )
         self._spaces = Spaces(memory, self.judge, config=config, wall=wall)
         self.filer = Filer(
             memory,
@@ -106,6 +108,7 @@ class Sorter:
             self.filer,
             self.decider,
             self.looker,
+            self.learner,
             decisions=self.decisions,
             tell=self._tell,
             wall=wall,

@@ -82,6 +82,13 @@ class Categories:
             blob(category),
         )
 
+    def judgements(self) -> dict[int, tuple[Category, int, int]]:
+        """By number: each standing category of which the owner took some out; placements confirmed and corrected."""
+        rows = self._db.execute(
+            "SELECT id, name, confirmed, corrected FROM categories WHERE corrected > 0 AND present ORDER BY id"
+        )
+        return {row[0]: (category_of(row[1]), row[2], row[3]) for row in rows}
+
     def live(self, category: Category) -> tuple[int, int, float | None]:
         """Placements confirmed, corrected, and the time of the last correction."""
         row = self._db.execute(

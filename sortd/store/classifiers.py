@@ -51,6 +51,14 @@ class Classifiers:
         named = {file for (file,) in self._db.execute("SELECT file FROM classifiers")}
         return [file for _, file in old if file not in named]
 
+    def drop(self) -> str | None:
+        """Let the one before the serving one serve again; the file that served, None where there is none before it."""
+        last = self._db.execute("SELECT id, file FROM classifiers ORDER BY id DESC LIMIT 2").fetchall()
+        if len(last) < 2:  # noqa: PLR2004 - the serving one and the one before
+            return None
+        self._db.execute("DELETE FROM classifiers WHERE id = ?", last[0][0])
+        return str(last[0][1])
+
     def first_adopted(self) -> float | None:
         """When the first classifier came to serve: what was there before is the backlog."""
         at = self._db.note(_FIRST)

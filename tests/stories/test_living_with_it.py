@@ -6,7 +6,7 @@ from pathlib import PurePath
 import pytest
 
 from sortd.disk.marker import RootAway
-from sortd.domain import Fault
+from sortd.domain import Category, Fault
 from sortd.messages import Stalled, Touched
 from tests.stories.conftest import taught
 
@@ -79,6 +79,35 @@ def test_a_placement_moved_on_is_a_correction_of_that_category(household):
     assert (corrected["was"], corrected["category"]) == ("cats", "dogs")
     assert home.home_of("dogs/new.mp4") == ("dogs", "owner")
     assert home.memory.categories.live("cats")[:2] == (0, 1)
+
+
+def test_a_category_that_was_wrong_too_often_stops_until_the_owner_agreed_with_enough(household):
+    home = household(taught())
+    home.files({f"{number}00.mp4": f"cats {number}00".encode() for number in range(1, 5)})
+    for number in (1, 2):
+        home.move(f"cats/{number}00.mp4", f"dogs/{number}00.mp4")
+    (stopped,) = home.events("category_stopped")
+    assert (stopped["category"], stopped["confirmed"], stopped["corrected"]) == ("cats", 0, 2)
+    home.files({"500.mp4": b"cats 500"})
+    assert home.reasons("500.mp4") == ["category_stopped"]
+    home.memory.categories.judged(Category("cats"), confirmed=30, now=0)
+    home.settle()
+    assert [event["category"] for event in home.events("category_free")] == ["cats"]
+    assert "500.mp4" in home.tree["cats"]
+
+
+def test_the_classifier_before_can_be_had_again(household):
+    home = household(taught())
+    first = home.memory.classifiers.serving()
+    assert home.ask(do="rollback") == {"error": "there is no classifier before this one"}
+    home.files({f"cats/more {number}.mp4": f"cats {number}00".encode() for number in range(1, 9)})
+    home.settle(seconds=200)
+    assert home.memory.classifiers.serving() != first
+    assert home.ask(do="rollback") == {"labels": first.report["labels"]}
+    home.settle(seconds=200)
+    assert home.memory.classifiers.serving() == first
+    home.files({"new.mp4": b"cats 900"})
+    assert "new.mp4" in home.tree["cats"]
 
 
 def test_its_subtitles_came_along(household):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sortd.domain import Trust
-from sortd.judgement.trust import History, trust
+from sortd.judgement.trust import History, stopped, trust
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -87,3 +88,13 @@ def test_fewer_than_ten_moves_never_wait(number: int, now: float) -> None:
 def test_time_alone_ends_every_wait(moved_at: list[float], confirmed: int, correction: float) -> None:
     history = History(moved_at, min(confirmed, len(moved_at)), correction)
     assert ask(history, now=1e6 + DAY) is Trust.FREE
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "corrected", "stops"),
+    [(0, 0, False), (0, 1, False), (0, 2, True), (1, 2, True), (7, 2, False), (100, 0, False), (100, 5, False)],
+)
+def test_a_category_stops_when_chance_does_not_explain_its_corrections(
+    confirmed: int, corrected: int, *, stops: bool
+) -> None:
+    assert stopped(confirmed=confirmed, corrected=corrected, target_precision=0.95) is stops
