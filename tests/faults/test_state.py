@@ -53,8 +53,8 @@ def taken_out(home: Library, clips: Path, name: str = "sea-6.mp4") -> None:
 
 
 def clear(done: subprocess.CompletedProcess[str]) -> bool:
-    """It failed, and said why in one line."""
-    lines = done.stderr.strip().splitlines()
+    """It failed, and said why in one line, beside what it had logged before."""
+    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("{")]
     return done.returncode == 1 and len(lines) == 1 and "Traceback" not in done.stderr
 
 
