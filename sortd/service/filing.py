@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
+from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.transfer import publish, was_put_back, withdraw
 from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
@@ -121,9 +122,11 @@ class Filer:
 
     def recover(self) -> None:
         """Close every intent that a kill or an error left open, before anything is looked at."""
-        for entry in self._memory.journal.open_intents():
-            if entry.number in self._copies:
-                continue
+        entries = [entry for entry in self._memory.journal.open_intents() if entry.number not in self._copies]
+        away = self._guard.here() if entries else None
+        if away is not None:
+            raise RootAway(away)  # where nothing is, nothing can be told of a move
+        for entry in entries:
             if entry.crosses:
                 self._recover_copy(entry)
                 continue
@@ -135,8 +138,7 @@ class Filer:
                 # It was moved, and the owner put it back before that could be noted: a withdrawal.
                 self._complete(entry, None)
             else:
-                with self._memory.transaction():
-                    self._memory.journal.abandon(entry.number, f"found {standing} when taken up again")
+                self._give_up(entry, f"found {standing} when taken up again")
 
     def _carry(
         self,
@@ -202,7 +204,11 @@ class Filer:
         return self._made(entry, identity)
 
     def _give_up(self, entry: Entry, why: str) -> None:
-        withdraw(self._library.root, entry.number, entry.steps)
+        if entry.crosses:
+            withdraw(self._library.root, entry.number, entry.steps)
+        away = self._guard.here()
+        if away is not None:
+            raise MoveUnfinished(away)  # on an empty mount point nothing was found, or taken back
         with self._memory.transaction():
             self._memory.journal.abandon(entry.number, why)
 
