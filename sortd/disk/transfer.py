@@ -96,8 +96,11 @@ def withdraw(root: Path, number: int, steps: Sequence[Step]) -> None:
 
 def was_put_back(root: Path, step: Step) -> bool:
     """Whether the owner brought back what was moved: it stands at its source again, as another file."""
-    with opened(root) as folders:
-        before, after = find(folders, step.source), find(folders, step.target)
+    try:
+        with opened(root) as folders:
+            before, after = find(folders, step.source), find(folders, step.target)
+    except (OSError, MoveRefused) as problem:
+        raise MoveUnfinished(f"{step.source} cannot be looked for: {problem}") from problem
     if before is None or after is not None or before.st_ino == step.identity.inode:
         return False
     return (before.st_size, before.st_mtime_ns) == (step.identity.size, step.identity.mtime_ns)

@@ -26,7 +26,6 @@ from sortd.store.memory import Memory
 RACES = 5
 """So often another name is tried when somebody takes the planned one first."""
 
-
 MOST_NOTED = 10
 """Steps of a move written into the decision log: companions are found again by their names."""
 
@@ -54,6 +53,7 @@ class Filer:
         self._tell = tell
         self._wall = wall
         self._copies: dict[int, Entry] = {}
+        self._unfinished: dict[int, Entry] = {}
         self._orders: list[Copy] = []
 
     def file(self, sighting: Sighting, move: MoveTo) -> Entry:
@@ -120,25 +120,34 @@ class Filer:
             with suppress(MoveUnfinished):  # the next start takes it up
                 self._give_up(entry, "stopped while it was copied")
 
-    def recover(self) -> None:
-        """Close every intent that a kill or an error left open, before anything is looked at."""
+    def recover(self) -> set[PurePath]:
+        """Close what a kill or an error left open; the paths of that of which nothing can be told now."""
         entries = [entry for entry in self._memory.journal.open_intents() if entry.number not in self._copies]
         away = self._guard.here() if entries else None
         if away is not None:
             raise RootAway(away)  # where nothing is, nothing can be told of a move
+        unfinished: dict[int, Entry] = {}
         for entry in entries:
-            if entry.crosses:
-                self._recover_copy(entry)
-                continue
-            standing = self._stands(entry, entry.steps[0])
-            if standing is Standing.MOVED:
-                self._send_after(entry)
-                self._made(entry, entry.steps[0].identity)
-            elif standing is Standing.PUT_BACK:
-                # It was moved, and the owner put it back before that could be noted: a withdrawal.
-                self._complete(entry, None)
-            else:
-                self._give_up(entry, f"found {standing} when taken up again")
+            try:
+                self._take_up(entry)
+            except MoveUnfinished as problem:
+                unfinished[entry.number] = entry
+                if entry.number not in self._unfinished:
+                    self._tell("move_unfinished", path=entry.steps[0].source, why=str(problem))
+        self._unfinished = unfinished
+        return {path for entry in unfinished.values() for step in entry.steps for path in (step.source, step.target)}
+
+    def _take_up(self, entry: Entry) -> None:
+        if entry.crosses:
+            self._recover_copy(entry)
+        elif (standing := self._stands(entry, entry.steps[0])) is Standing.MOVED:
+            self._send_after(entry)
+            self._made(entry, entry.steps[0].identity)
+        elif standing is Standing.PUT_BACK:
+            # It was moved, and the owner put it back before that could be noted: a withdrawal.
+            self._complete(entry, None)
+        else:
+            self._give_up(entry, f"found {standing} when taken up again")
 
     def _carry(
         self,
@@ -151,8 +160,8 @@ class Filer:
         undoes: int | None = None,
     ) -> Entry:
         """Plan, intend, move and note; again under another name while somebody else takes the planned one."""
-        if sighting.fingerprint in {entry.fingerprint for entry in self._copies.values()}:
-            raise MoveRefused("it is being copied at this moment")
+        if sighting.fingerprint in {entry.fingerprint for entry in (self._copies | self._unfinished).values()}:
+            raise MoveRefused("it is being copied at this moment, or an earlier move of it is not finished")
         away = self._guard.here()
         if away is not None:
             raise MoveRefused(away)

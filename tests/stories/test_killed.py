@@ -8,7 +8,7 @@ import pytest
 
 from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover
-from sortd.errors import Elsewhere, MoveRefused
+from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished
 from sortd.messages import Copied, Tick
 from sortd.service.copying import copying
 from tests.stories.conftest import taught
@@ -124,6 +124,35 @@ def test_a_move_to_be_noted_waits_for_a_disk_that_is_unplugged(household):
         home.tell(Tick())
     plug_in()
     home.settle()
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+
+
+class Blind(FileMover):
+    """Cannot look into a category, as its permissions are."""
+
+    def recover(self, source, target, **how):
+        if target.parent.name == "cats":
+            raise MoveUnfinished(f"{target}: Permission denied")
+        return super().recover(source, target, **how)
+
+
+@pytest.mark.parametrize("after_steps", [0, 2])
+def test_a_category_that_cannot_be_read_holds_up_its_own_unfinished_move_alone(household, after_steps):
+    home = killed_while_filing(household, after_steps=after_steps)
+    home.start()
+    home.sorter.filer._mover = Blind(home.root)
+    home.files({"another.mp4": b"dogs 100"})
+    home.settle()
+    assert home.home_of("dogs/another.mp4") == ("dogs", "sortd")
+    assert ("new.mp4" in home.tree["cats"]) == (after_steps > 0)
+    assert not [line for line in home.events("labelled") if line["path"].name == "new.mp4"]
+    assert len(home.events("move_unfinished")) == 1
+    assert home.memory.journal.open_count() == 1
+
+    home.sorter.filer._mover = FileMover(home.root)
+    home.settle()
+    home.settle()
+    assert home.memory.journal.open_count() == 0
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
 
 
