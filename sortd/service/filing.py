@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
@@ -143,7 +144,7 @@ class Filer:
         elif (standing := self._stands(entry, entry.steps[0])) is Standing.MOVED:
             self._send_after(entry)
             self._made(entry, entry.steps[0].identity)
-        elif standing is Standing.PUT_BACK:
+        elif standing is Standing.PUT_BACK and not entry.taken_back:
             # It was moved, and the owner put it back before that could be noted: a withdrawal.
             self._complete(entry, None)
         else:
@@ -182,7 +183,8 @@ class Filer:
                     undoes=undoes,
                 )
             try:
-                self._mover.move(plan, expected=identities)
+                mark = partial(self._memory.journal.take_back, number)
+                self._mover.move(plan, expected=identities, before_taking_back=mark)
             except Elsewhere:
                 return self._order_copy(number)
             except MoveRefused as refused:

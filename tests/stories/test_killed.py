@@ -8,7 +8,7 @@ import pytest
 
 from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover
-from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished
+from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
 from sortd.messages import Copied, Tick
 from sortd.service.copying import copying
 from tests.stories.conftest import taught
@@ -25,7 +25,7 @@ class Deadly(FileMover):
         super().__init__(root)
         self.after_steps = after_steps
 
-    def move(self, plan, *, expected):
+    def move(self, plan, *, expected, **_):
         if self.after_steps:
             done = type(plan)(plan.steps[: self.after_steps])
             super().move(done, expected={source: expected[source] for source, _ in done.steps})
@@ -154,6 +154,31 @@ def test_a_category_that_cannot_be_read_holds_up_its_own_unfinished_move_alone(h
     home.settle()
     assert home.memory.journal.open_count() == 0
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+
+
+class Interrupted(FileMover):
+    """Dies once it has put back a move that failed; the owner took the name of a companion."""
+
+    def move(self, plan, *, expected, before_taking_back):
+        (self._root / plan.steps[1][1]).write_bytes(b"the owner's")
+        try:
+            super().move(plan, expected=expected, before_taking_back=before_taking_back)
+        except NameTaken:
+            raise Killed from None
+
+
+def test_what_it_put_back_itself_is_no_wish_of_the_owners(household):
+    home = household(taught())
+    home.sorter.filer._mover = Interrupted(home.root)
+    home.sorter.filer._wall = lambda: time.time() - 1  # the files' own times are held against it
+    with pytest.raises(Killed):
+        home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
+    assert "new.mp4" in home.tree
+    home.kill()
+    home.start()
+    home.settle()
+    assert home.home_of("cats/new (2).mp4") == ("cats", "sortd")
+    assert not home.events("left")
 
 
 def test_a_batch_that_kills_the_service_costs_only_the_guilty_one(household):
