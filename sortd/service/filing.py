@@ -226,7 +226,7 @@ class Filer:
     def _recover_copy(self, entry: Entry) -> None:
         if not entry.copied:
             self._give_up(entry, "cut short while it was copied")
-        elif was_put_back(self._library.root, entry.steps[0]):
+        elif was_put_back(self._library.root, entry.number, entry.steps[0], intended_at=entry.at):
             self._complete(entry, None)
         else:
             with suppress(MoveRefused):
