@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePath
@@ -78,8 +78,17 @@ class FileMover:
         """The names that `plan_move` must not give in this folder; as the filesystem sees it, case folding and all."""
         return _Taken(self._root / folder)
 
-    def move(self, plan: MovePlan, *, expected: Mapping[PurePath, Identity]) -> None:
-        """Carry out the plan, if every source still is what is `expected` of it; no folder is made."""
+    def move(
+        self,
+        plan: MovePlan,
+        *,
+        expected: Mapping[PurePath, Identity],
+        before_taking_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Carry out the plan, if every source still is what is `expected` of it; no folder is made.
+
+        `before_taking_back` is called before the first file of a plan that fails is put back; not so where it raises.
+        """
         done: list[_Step] = []
         with opened(self._root) as folders:
             try:
@@ -93,7 +102,9 @@ class FileMover:
                     check(step.target, expected[step.source.path])  # it may have been swapped in between
                 _sync(steps)
             except (OSError, MoveRefused) as problem:
-                _take_back(done)
+                if done:
+                    before_taking_back()
+                    _take_back(done)
                 raise refusal(problem) from problem
 
     def recover(self, source: PurePath, target: PurePath, *, identity: Identity, intended_at: float) -> Standing:

@@ -61,11 +61,12 @@ def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
     """
     try:
         with opened(root) as folders:
-            for n, step in enumerate(steps):
-                _name(folders, step, temporary(number, n, step.target))
-            with _refusing(steps[0].target.parent):
-                sync([folders.entry(step.target) for step in steps])
-            _take_source(folders, steps[0])
+            if not _went(folders, steps[0]):
+                for n, step in enumerate(steps):
+                    _name(folders, step, temporary(number, n, step.target))
+                with _refusing(steps[0].target.parent):
+                    sync([folders.entry(step.target) for step in steps])
+                _take_source(folders, steps[0])
     except (OSError, MoveRefused) as problem:
         withdraw(root, number, steps)
         raise refusal(problem) from problem
@@ -73,8 +74,10 @@ def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
         with opened(root) as folders:
             for n, step in enumerate(steps[1:], 1):
                 try:
+                    _name(folders, step, temporary(number, n, step.target))
+                    sync([folders.entry(step.target)])
                     _take_source(folders, step)
-                except OSError:  # the video went; a companion that cannot stays where it is, and only there
+                except (OSError, MoveRefused):  # the video went; a companion that cannot stays where it is
                     _withdraw(folders, step, temporary(number, n, step.target))
             with suppress(FileNotFoundError):  # after a kill, the owner may have removed the emptied folder
                 sync([folders.entry(steps[0].source)])
@@ -94,11 +97,20 @@ def withdraw(root: Path, number: int, steps: Sequence[Step]) -> None:
         raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
 
 
-def was_put_back(root: Path, step: Step) -> bool:
-    """Whether the owner brought back what was moved: it stands at its source again, as another file."""
-    with opened(root) as folders:
-        before, after = find(folders, step.source), find(folders, step.target)
-    if before is None or after is not None or before.st_ino == step.identity.inode:
+def was_put_back(root: Path, number: int, step: Step, *, intended_at: float) -> bool:
+    """Whether the owner brought back what was moved: it stands at its source again, and its copy nowhere.
+
+    It is another file, though it may have the inode that the source let go; its status is younger than the intent then.
+    """
+    try:
+        with opened(root) as folders:
+            before, after = find(folders, step.source), find(folders, step.target)
+            part = find(folders, temporary(number, 0, step.target))
+    except (OSError, MoveRefused) as problem:
+        raise MoveUnfinished(f"{step.source} cannot be looked for: {problem}") from problem
+    if before is None or after is not None or part is not None:
+        return False
+    if before.st_ino == step.identity.inode and before.st_ctime <= intended_at:
         return False
     return (before.st_size, before.st_mtime_ns) == (step.identity.size, step.identity.mtime_ns)
 
@@ -110,6 +122,11 @@ def _name(folders: Folders, step: Step, part: PurePath) -> None:
     _check_source(folders.entry(step.source), step.identity)
     check(folders.entry(part), _copy_of(step).identity)
     rename(folders.entry(part), folders.entry(step.target))
+
+
+def _went(folders: Folders, step: Step) -> bool:
+    """Whether its source was taken away before a kill, and its copy stands."""
+    return find(folders, step.source) is None and _stands(folders, step)
 
 
 def _stands(folders: Folders, step: Step) -> bool:

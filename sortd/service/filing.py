@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
+from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.transfer import publish, was_put_back, withdraw
 from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
@@ -24,7 +26,6 @@ from sortd.store.memory import Memory
 
 RACES = 5
 """So often another name is tried when somebody takes the planned one first."""
-
 
 MOST_NOTED = 10
 """Steps of a move written into the decision log: companions are found again by their names."""
@@ -53,6 +54,7 @@ class Filer:
         self._tell = tell
         self._wall = wall
         self._copies: dict[int, Entry] = {}
+        self._unfinished: dict[int, Entry] = {}
         self._orders: list[Copy] = []
 
     def file(self, sighting: Sighting, move: MoveTo) -> Entry:
@@ -119,24 +121,34 @@ class Filer:
             with suppress(MoveUnfinished):  # the next start takes it up
                 self._give_up(entry, "stopped while it was copied")
 
-    def recover(self) -> None:
-        """Close every intent that a kill or an error left open, before anything is looked at."""
-        for entry in self._memory.journal.open_intents():
-            if entry.number in self._copies:
-                continue
-            if entry.crosses:
-                self._recover_copy(entry)
-                continue
-            standing = self._stands(entry, entry.steps[0])
-            if standing is Standing.MOVED:
-                self._send_after(entry)
-                self._made(entry, entry.steps[0].identity)
-            elif standing is Standing.PUT_BACK:
-                # It was moved, and the owner put it back before that could be noted: a withdrawal.
-                self._complete(entry, None)
-            else:
-                with self._memory.transaction():
-                    self._memory.journal.abandon(entry.number, f"found {standing} when taken up again")
+    def recover(self) -> set[PurePath]:
+        """Close what a kill or an error left open; the paths of that of which nothing can be told now."""
+        entries = [entry for entry in self._memory.journal.open_intents() if entry.number not in self._copies]
+        away = self._guard.here() if entries else None
+        if away is not None:
+            raise RootAway(away)  # where nothing is, nothing can be told of a move
+        unfinished: dict[int, Entry] = {}
+        for entry in entries:
+            try:
+                self._take_up(entry)
+            except MoveUnfinished as problem:
+                unfinished[entry.number] = entry
+                if entry.number not in self._unfinished:
+                    self._tell("move_unfinished", path=entry.steps[0].source, why=str(problem))
+        self._unfinished = unfinished
+        return {path for entry in unfinished.values() for step in entry.steps for path in (step.source, step.target)}
+
+    def _take_up(self, entry: Entry) -> None:
+        if entry.crosses:
+            self._recover_copy(entry)
+        elif (standing := self._stands(entry, entry.steps[0])) is Standing.MOVED:
+            self._send_after(entry)
+            self._made(entry, entry.steps[0].identity)
+        elif standing is Standing.PUT_BACK and not entry.taken_back:
+            # It was moved, and the owner put it back before that could be noted: a withdrawal.
+            self._complete(entry, None)
+        else:
+            self._give_up(entry, f"found {standing} when taken up again")
 
     def _carry(
         self,
@@ -149,8 +161,8 @@ class Filer:
         undoes: int | None = None,
     ) -> Entry:
         """Plan, intend, move and note; again under another name while somebody else takes the planned one."""
-        if sighting.fingerprint in {entry.fingerprint for entry in self._copies.values()}:
-            raise MoveRefused("it is being copied at this moment")
+        if sighting.fingerprint in {entry.fingerprint for entry in (self._copies | self._unfinished).values()}:
+            raise MoveRefused("it is being copied at this moment, or an earlier move of it is not finished")
         away = self._guard.here()
         if away is not None:
             raise MoveRefused(away)
@@ -171,7 +183,8 @@ class Filer:
                     undoes=undoes,
                 )
             try:
-                self._mover.move(plan, expected=identities)
+                mark = partial(self._memory.journal.take_back, number)
+                self._mover.move(plan, expected=identities, before_taking_back=mark)
             except Elsewhere:
                 return self._order_copy(number)
             except MoveRefused as refused:
@@ -202,14 +215,18 @@ class Filer:
         return self._made(entry, identity)
 
     def _give_up(self, entry: Entry, why: str) -> None:
-        withdraw(self._library.root, entry.number, entry.steps)
+        if entry.crosses:
+            withdraw(self._library.root, entry.number, entry.steps)
+        away = self._guard.here()
+        if away is not None:
+            raise MoveUnfinished(away)  # on an empty mount point nothing was found, or taken back
         with self._memory.transaction():
             self._memory.journal.abandon(entry.number, why)
 
     def _recover_copy(self, entry: Entry) -> None:
         if not entry.copied:
             self._give_up(entry, "cut short while it was copied")
-        elif was_put_back(self._library.root, entry.steps[0]):
+        elif was_put_back(self._library.root, entry.number, entry.steps[0], intended_at=entry.at):
             self._complete(entry, None)
         else:
             with suppress(MoveRefused):

@@ -51,6 +51,7 @@ class Looker:
         self._wall = wall
         self._touched: set[PurePath] = set()
         self._settled: dict[PurePath, Identity | None] = {}
+        self._spared: set[PurePath] = set()
         self._scan_due = False
         self._scan_passed = False
         self.label_changes = 0
@@ -67,6 +68,11 @@ class Looker:
         """Compare the whole tree at the next step."""
         self._touched.clear()
         self._scan_due = True
+
+    def spare(self, paths: set[PurePath]) -> None:
+        """Do not look at these until others are named: an unfinished move would be taken for the owner's."""
+        self._touched |= self._spared - paths
+        self._spared = paths
 
     def busy(self) -> bool:
         """Whether anything is left to look at."""
@@ -93,6 +99,7 @@ class Looker:
                 self._settled[path] = identity
         batch = list(islice(self._settled, MOST_AT_ONCE))
         still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
+        still = [path for path in still if path not in self._spared]
         changed = self._look(still) if still else set()
         if still:
             with self._memory.transaction():

@@ -143,7 +143,7 @@ class Sorter:
         with self.memory.transaction():
             self.memory.backlog.prepare()
             self.memory.backlog.want(self.memory.space, serving=None)
-        self.filer.recover()
+        self.looker.spare(self.filer.recover())
         self.looker.rescan()
         now = 0.0
         while self.looker.busy():
@@ -257,7 +257,7 @@ class Sorter:
             return
         if self.memory.journal.open_count():
             # Before any look, so that a move half noted is never taken for the owner's.
-            self.filer.recover()
+            self.looker.spare(self.filer.recover())
         self.decider.add(clip for clip in self.looker.step(now) if self.judge.unsorted(clip) is not None)
         self.learner.changed(self.looker.label_changes, now=now)
         self.looker.label_changes = 0

@@ -12,10 +12,15 @@ from sortd.store.database import Database, blob, category_of, path_of
 DONE = "done"
 """The state of a move that was made and still stands."""
 
+_TAKEN_BACK = "taken back"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One move: `undoes` names the move that it takes back, `crosses` says that it needs a copy."""
+    """One move: `undoes` names the move that it takes back, `crosses` says that it needs a copy.
+
+    `taken_back` of an open one: sortd itself began to put back what it had moved.
+    """
 
     number: int
     fingerprint: Fingerprint
@@ -25,6 +30,7 @@ class Entry:
     state: str
     at: float
     crosses: bool
+    taken_back: bool
     steps: tuple[Step, ...]
 
     @property
@@ -78,6 +84,10 @@ class Journal:
     def cross(self, number: int) -> None:
         """It leads to another filesystem: nothing is renamed, copies are made under temporary names."""
         self._db.execute("UPDATE moves SET crosses = 1 WHERE id = ?", number)
+
+    def take_back(self, number: int) -> None:
+        """What was moved so far is about to be put back, for the rest cannot be moved."""
+        self._db.execute("UPDATE moves SET why = ? WHERE id = ?", _TAKEN_BACK, number)
 
     def copied(self, number: int, copies: Sequence[VerifiedCopy]) -> None:
         """The copy of each step is made and verified, and may get its name."""
@@ -144,7 +154,7 @@ class Journal:
 
     def _entries(self, where: str) -> list[Entry]:
         rows = self._db.execute(
-            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.crosses FROM moves m"
+            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.crosses, m.why FROM moves m"
             f" JOIN categories c ON c.id = m.category WHERE {where}"
         ).fetchall()
         return [
@@ -157,9 +167,10 @@ class Journal:
                 state,
                 at,
                 bool(crosses),
+                why == _TAKEN_BACK,
                 self._steps(number),
             )
-            for number, clip, name, confidence, undoes, state, at, crosses in rows
+            for number, clip, name, confidence, undoes, state, at, crosses, why in rows
         ]
 
     def _steps(self, number: int) -> tuple[Step, ...]:

@@ -6,7 +6,11 @@ import time
 
 import pytest
 
+from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover
+from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.messages import Copied, Tick
+from sortd.service.copying import copying
 from tests.stories.conftest import taught
 
 
@@ -21,11 +25,31 @@ class Deadly(FileMover):
         super().__init__(root)
         self.after_steps = after_steps
 
-    def move(self, plan, *, expected):
+    def move(self, plan, *, expected, **_):
         if self.after_steps:
             done = type(plan)(plan.steps[: self.after_steps])
             super().move(done, expected={source: expected[source] for source, _ in done.steps})
         raise Killed
+
+
+class Across(FileMover):
+    """Its categories lie on another disk."""
+
+    def move(self, plan, **_):
+        raise Elsewhere(f"{plan.steps[0][1]} is on another disk")
+
+
+def unplug(home):
+    """What is left is an empty mount point, until what is given back is called."""
+    aside = home.root.with_name("elsewhere")
+    home.root.rename(aside)
+    home.root.mkdir()
+
+    def plug_in():
+        home.root.rmdir()
+        aside.rename(home.root)
+
+    return plug_in
 
 
 def killed_while_filing(household, *, after_steps):
@@ -67,6 +91,94 @@ def test_what_the_owner_put_back_meanwhile_stays_where_they_put_it(household):
     home.settle()
     assert home.tree["new.mp4"] == b"cats 100"
     assert home.reasons("new.mp4")[-1] == "vetoed"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_disk_unplugged_when_a_copy_is_through_keeps_no_part_of_it(household, fails):
+    home = household(taught())
+    home.sorter.filer._mover = Across(home.root)
+    orders = []
+    home.copy = orders.append
+    home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
+    (copied,) = (said for said in copying(home.root)(orders[0]) if isinstance(said, Copied))
+    del home.copy
+    plug_in = unplug(home)
+    with pytest.raises(RootAway):
+        home.tell(Copied(copied.number, (), MoveRefused("for the test")) if fails else copied)
+    assert home.memory.journal.open_count() == 1
+    plug_in()
+    home.settle()
+    assert sorted(path.name for path in home.root.rglob(".sortd-*")) == []
+    assert home.memory.journal.open_count() == 0
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+
+
+def test_a_move_to_be_noted_waits_for_a_disk_that_is_unplugged(household):
+    home = household(taught())
+    home.sorter.filer._mover = Deadly(home.root, after_steps=2)
+    with pytest.raises(Killed):
+        home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
+    home.sorter.filer._mover = FileMover(home.root)
+    plug_in = unplug(home)
+    with pytest.raises(RootAway):
+        home.tell(Tick())
+    plug_in()
+    home.settle()
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+
+
+class Blind(FileMover):
+    """Cannot look into a category, as its permissions are."""
+
+    def recover(self, source, target, **how):
+        if target.parent.name == "cats":
+            raise MoveUnfinished(f"{target}: Permission denied")
+        return super().recover(source, target, **how)
+
+
+@pytest.mark.parametrize("after_steps", [0, 2])
+def test_a_category_that_cannot_be_read_holds_up_its_own_unfinished_move_alone(household, after_steps):
+    home = killed_while_filing(household, after_steps=after_steps)
+    home.start()
+    home.sorter.filer._mover = Blind(home.root)
+    home.files({"another.mp4": b"dogs 100"})
+    home.settle()
+    assert home.home_of("dogs/another.mp4") == ("dogs", "sortd")
+    assert ("new.mp4" in home.tree["cats"]) == (after_steps > 0)
+    assert not [line for line in home.events("labelled") if line["path"].name == "new.mp4"]
+    assert len(home.events("move_unfinished")) == 1
+    assert home.memory.journal.open_count() == 1
+
+    home.sorter.filer._mover = FileMover(home.root)
+    home.settle()
+    home.settle()
+    assert home.memory.journal.open_count() == 0
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+
+
+class Interrupted(FileMover):
+    """Dies once it has put back a move that failed; the owner took the name of a companion."""
+
+    def move(self, plan, *, expected, before_taking_back):
+        (self._root / plan.steps[1][1]).write_bytes(b"the owner's")
+        try:
+            super().move(plan, expected=expected, before_taking_back=before_taking_back)
+        except NameTaken:
+            raise Killed from None
+
+
+def test_what_it_put_back_itself_is_no_wish_of_the_owners(household):
+    home = household(taught())
+    home.sorter.filer._mover = Interrupted(home.root)
+    home.sorter.filer._wall = lambda: time.time() - 1  # the files' own times are held against it
+    with pytest.raises(Killed):
+        home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
+    assert "new.mp4" in home.tree
+    home.kill()
+    home.start()
+    home.settle()
+    assert home.home_of("cats/new (2).mp4") == ("cats", "sortd")
+    assert not home.events("left")
 
 
 def test_a_batch_that_kills_the_service_costs_only_the_guilty_one(household):

@@ -18,11 +18,11 @@ class FullDisk(FileMover):
         self.tries = 0
         self.full = True
 
-    def move(self, plan, *, expected):
+    def move(self, plan, *, expected, **how):
         self.tries += 1
         if self.full:
             raise FolderRefuses(plan.steps[0][1].parent, "No space left on device")
-        super().move(plan, expected=expected)
+        super().move(plan, expected=expected, **how)
 
 
 def with_a_full_disk(household):
