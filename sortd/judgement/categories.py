@@ -68,12 +68,17 @@ Change = Same | Renamed | New | Gone
 
 
 def compare(
-    known: Sequence[Known], seen: Sequence[Folder], *, carries: Callable[[Known, Folder], bool]
+    known: Sequence[Known],
+    seen: Sequence[Folder],
+    *,
+    carries: Callable[[Known, Folder], bool],
+    empty: Callable[[Folder], bool],
 ) -> list[Change]:
     """Match known categories with the folders seen.
 
     `carries(category, folder)` tells whether a folder of the same inode holds what the category held: the proof that
-    it was renamed, and is not a new folder on a freed inode.
+    it was renamed, and is not a new folder on a freed inode. `empty(folder)`: it holds no video, which tells the mount
+    point of a category whose disk is away from a category that was carried to another disk.
     """
     by_name = {category.name: category for category in known}
     names_seen = {folder.name for folder in seen}
@@ -85,9 +90,17 @@ def compare(
         if moved is not None and (namesake is None or not namesake.present) and carries(moved, folder):
             del missing[folder.device, folder.inode]
             changes.append(Renamed(moved.number, moved.name, folder))
+        elif namesake is not None and _is_elsewhere(namesake, folder) and empty(folder):
+            # What would be filed there is hidden once the disk is back.
+            changes += [Gone(namesake.number, namesake.name)] if namesake.present else []
         elif namesake is not None:
             changes.append(Same(namesake.number, folder))
         else:
             changes.append(New(folder))
     changes += [Gone(category.number, category.name) for category in missing.values()]
     return changes
+
+
+def _is_elsewhere(known: Known, folder: Folder) -> bool:
+    """On another filesystem; one that merely has another number since a restart keeps its inodes."""
+    return folder.device != known.device and folder.inode != known.inode

@@ -36,7 +36,8 @@ class Folders:
         `brake` tells whether so many videos that vanish with their folders are too many at once.
         """
         table = self._memory.categories
-        changes = categories.compare(table.all(), self._library.folders(), carries=self._carries)
+        seen = self._library.folders()
+        changes = categories.compare(table.all(), seen, carries=self._carries, empty=self._is_empty)
         taken = [len(self._memory.index.paths_below(PurePath(gone.name))) for gone in changes if isinstance(gone, Gone)]
         self.gone_unseen = bool(taken) and brake(sum(taken))
         labels = 0
@@ -72,3 +73,7 @@ class Folders:
             if sighting is not None and now is not None and now.fingerprint == sighting.fingerprint:
                 return True
         return not paths
+
+    def _is_empty(self, folder: categories.Folder) -> bool:
+        scan = self._library.videos_below(PurePath(folder.name))
+        return not (scan.videos or scan.unreadable)
