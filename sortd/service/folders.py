@@ -37,7 +37,8 @@ class Folders:
         """
         table = self._memory.categories
         seen = self._library.folders()
-        changes = categories.compare(table.all(), seen, carries=self._carries, empty=self._is_empty)
+        known = [category for category in table.all() if not seen.hides(category.name)]
+        changes = categories.compare(known, seen.folders, carries=self._carries, empty=self._is_empty)
         taken = [len(self._memory.index.paths_below(PurePath(gone.name))) for gone in changes if isinstance(gone, Gone)]
         self.gone_unseen = bool(taken) and brake(sum(taken))
         labels = 0
