@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from sortd.domain import Category
 from sortd.judgement import categories
 from sortd.judgement.categories import Folder, Gone, Known, New, Renamed, Same
@@ -40,8 +42,14 @@ def test_a_restored_backup_that_shuffles_inodes_renames_nothing():
     assert changes == [Same(1, folder("cats", 200)), Same(2, folder("dogs", 100))]
 
 
-def test_a_folder_renamed_to_a_category_that_stands_is_that_category():
+def test_a_folder_renamed_to_a_category_just_removed_is_still_itself():
     changes = compare([CATS, DOGS], [folder("dogs", 100)], carries=carried)
+    assert changes == [Gone(2, Category("dogs")), Renamed(1, Category("cats"), folder("dogs", 100))]
+
+
+@pytest.mark.parametrize("proof", [False, None])
+def test_a_category_made_again_on_the_inode_of_a_removed_one_is_still_itself(proof):
+    changes = compare([CATS, DOGS], [folder("dogs", 100)], carries=lambda *_: proof)
     assert changes == [Same(2, folder("dogs", 100)), Gone(1, Category("cats"))]
 
 
