@@ -106,7 +106,9 @@ def _watcher(root: Path, config: Config) -> Finding:
 
 def _folders(library: Library) -> Finding:
     try:
-        problems = [problem for folder in library.folders() if (problem := library.rules(folder.name).problem)]
+        seen = library.folders()
+        problems = [problem for folder in seen.folders if (problem := library.rules(folder.name).problem)]
+        problems += [f"{folder} cannot be listed" for folder in seen.unreadable]
     except SortdError as problem:
         return _finding("folders", ok=False, message=str(problem), cure="let the service's user read it")
     return _finding(

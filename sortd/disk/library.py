@@ -29,7 +29,7 @@ UNREADABLE = "unreadable-"
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The videos below a folder, and the folders that could not be read: what stands in those is not known.
+    """The videos below a folder, and the folders and files that could not be read: what stands there is not known.
 
     The identities come with the walk, so that only what changed needs a look.
     """
@@ -44,6 +44,18 @@ class Scan:
     def hides(self, path: PurePath) -> bool:
         """Whether a path that was not found may yet be there, in a folder that could not be read."""
         return any(path.is_relative_to(folder) for folder in self.unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """The categories' folders, and the folders that could not be read: whether there are more in those is not known."""
+
+    folders: Sequence[Folder]
+    unreadable: Sequence[PurePath]
+
+    def hides(self, category: Category) -> bool:
+        """Whether a category that was not found may yet stand, in a folder that could not be read."""
+        return any(PurePath(category).is_relative_to(folder) for folder in self.unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,7 @@ class Library:
             folder = waiting.pop()
             try:
                 listing = self._list(folder)
-                videos |= self._identities(self._videos(folder, listing))
+                videos |= self._identities(self._videos(folder, listing), unreadable)
             except OSError as problem:
                 if problem.errno not in ABSENT or folder == ROOT:
                     unreadable.append(folder)
@@ -142,9 +154,10 @@ class Library:
         category = self.category_of(path)
         return Place(category, path if category is None else path.relative_to(category))
 
-    def folders(self) -> list[Folder]:
+    def folders(self) -> Categories:
         """The categories: every folder exactly `levels` deep, and those above that hold videos themselves."""
         found = []
+        unreadable = []
         waiting = [ROOT]
         while waiting:
             folder = waiting.pop()
@@ -153,14 +166,16 @@ class Library:
                 deep = len(folder.parts) == self._levels
                 listing = _Listing([], set()) if deep else self._list(folder)
             except OSError as problem:
-                if problem.errno in ABSENT and folder != ROOT:
-                    continue
-                raise LibraryUnavailable(f"{folder} cannot be listed: {problem.strerror}") from problem
+                if folder == ROOT:
+                    raise LibraryUnavailable(f"{self.root} cannot be listed: {problem.strerror}") from problem
+                if problem.errno not in ABSENT:
+                    unreadable.append(folder)
+                continue
             waiting += self._subfolders(folder, listing)
             category = self._category(folder)
             if category is not None and (deep or any(True for _ in self._videos(folder, listing))):
                 found.append(Folder(category, status.st_dev, status.st_ino))
-        return sorted(found, key=lambda folder: folder.name)
+        return Categories(sorted(found, key=lambda folder: folder.name), unreadable)
 
     def rules(self, category: Category) -> FolderRules:
         """What the owner said of this category; the nearest `.sortd.toml` upwards counts."""
@@ -200,9 +215,13 @@ class Library:
     def _at(self, path: PurePath) -> str:
         return f"{self._base}{path}"
 
-    def _identities(self, videos: Iterable[str]) -> Iterator[tuple[PurePath, Identity]]:
+    def _identities(self, videos: Iterable[str], unreadable: list[PurePath]) -> Iterator[tuple[PurePath, Identity]]:
         for path in videos:
-            status = status_of(self._base + path)
+            try:
+                status = status_of(self._base + path)
+            except OSError:
+                unreadable.append(PurePath(path))
+                continue
             if status is not None:
                 yield PurePath(path), identity_of(status)
 

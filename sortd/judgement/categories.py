@@ -68,12 +68,17 @@ Change = Same | Renamed | New | Gone
 
 
 def compare(
-    known: Sequence[Known], seen: Sequence[Folder], *, carries: Callable[[Known, Folder], bool]
+    known: Sequence[Known],
+    seen: Sequence[Folder],
+    *,
+    carries: Callable[[Known, Folder], bool | None],
+    empty: Callable[[Folder], bool],
 ) -> list[Change]:
     """Match known categories with the folders seen.
 
     `carries(category, folder)` tells whether a folder of the same inode holds what the category held: the proof that
-    it was renamed, and is not a new folder on a freed inode.
+    it was renamed, and is not a new folder on a freed inode; None where it held nothing. `empty(folder)`: it holds no
+    video, which tells the mount point of a category whose disk is away from a category carried to another disk.
     """
     by_name = {category.name: category for category in known}
     names_seen = {folder.name for folder in seen}
@@ -82,12 +87,29 @@ def compare(
     for folder in seen:
         moved = missing.get((folder.device, folder.inode))
         namesake = by_name.get(folder.name)
-        if moved is not None and (namesake is None or not namesake.present) and carries(moved, folder):
+        if moved is not None and _is_renamed(namesake, folder, proof=carries(moved, folder)):
             del missing[folder.device, folder.inode]
+            if namesake is not None and namesake.present:
+                changes.append(Gone(namesake.number, namesake.name))
             changes.append(Renamed(moved.number, moved.name, folder))
+        elif namesake is not None and _is_elsewhere(namesake, folder) and empty(folder):
+            # What would be filed there is hidden once the disk is back.
+            changes += [Gone(namesake.number, namesake.name)] if namesake.present else []
         elif namesake is not None:
             changes.append(Same(namesake.number, folder))
         else:
             changes.append(New(folder))
     changes += [Gone(category.number, category.name) for category in missing.values()]
     return changes
+
+
+def _is_renamed(namesake: Known | None, folder: Folder, *, proof: bool | None) -> bool:
+    """Whether a folder with a missing category's inode is that category, though `namesake` had its name."""
+    if namesake is None or not namesake.present:
+        return proof is not False
+    return bool(proof) and (namesake.device, namesake.inode) != (folder.device, folder.inode)
+
+
+def _is_elsewhere(known: Known, folder: Folder) -> bool:
+    """On another filesystem; one that merely has another number since a restart keeps its inodes."""
+    return folder.device != known.device and folder.inode != known.inode

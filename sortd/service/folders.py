@@ -36,7 +36,9 @@ class Folders:
         `brake` tells whether so many videos that vanish with their folders are too many at once.
         """
         table = self._memory.categories
-        changes = categories.compare(table.all(), self._library.folders(), carries=self._carries)
+        seen = self._library.folders()
+        known = [category for category in table.all() if not seen.hides(category.name)]
+        changes = categories.compare(known, seen.folders, carries=self._carries, empty=self._is_empty)
         taken = [len(self._memory.index.paths_below(PurePath(gone.name))) for gone in changes if isinstance(gone, Gone)]
         self.gone_unseen = bool(taken) and brake(sum(taken))
         labels = 0
@@ -62,8 +64,8 @@ class Folders:
         facts = {"category": folder.name, "device": folder.device, "inode": folder.inode}
         self._decisions.note("category", at=self._wall(), **facts)
 
-    def _carries(self, known: categories.Known, folder: categories.Folder) -> bool:
-        """Whether the folder holds a file the category was known to hold, or the category was known to be empty."""
+    def _carries(self, known: categories.Known, folder: categories.Folder) -> bool | None:
+        """Whether the folder holds a file the category was known to hold; None where that was known to be empty."""
         was = PurePath(known.name)
         paths = self._memory.index.paths_below(was)[:WITNESSES]
         for path in paths:
@@ -71,4 +73,8 @@ class Folders:
             now = self._library.look(PurePath(folder.name) / path.relative_to(was), sighting)
             if sighting is not None and now is not None and now.fingerprint == sighting.fingerprint:
                 return True
-        return not paths
+        return False if paths else None
+
+    def _is_empty(self, folder: categories.Folder) -> bool:
+        scan = self._library.videos_below(PurePath(folder.name))
+        return not (scan.videos or scan.unreadable)

@@ -6,6 +6,9 @@ from sortd.domain import Category
 from sortd.judgement.categories import Folder, Known
 from sortd.store.database import Database, blob, category_of
 
+_HIGHEST = "highest_category"
+"""The note of the last number given: the row that had it may be absorbed by another."""
+
 
 class Categories:
     """Reads and writes; the caller opens the transactions."""
@@ -21,11 +24,19 @@ class Categories:
     def add(self, folder: Folder) -> None:
         """A folder never seen."""
         self._db.execute(
-            "INSERT INTO categories (name, device, inode) VALUES (?, ?, ?)",
+            "INSERT INTO categories (id, name, device, inode) VALUES (?, ?, ?, ?)",
+            self._next_number(),
             blob(folder.name),
             folder.device,
             folder.inode,
         )
+
+    def _next_number(self) -> int:
+        """Never one given before: classifiers know the categories by their numbers."""
+        (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM categories").fetchone()
+        number = 1 + max(int(highest), int(self._db.note(_HIGHEST) or 0))
+        self._db.write_note(_HIGHEST, str(number))
+        return number
 
     def update(self, number: int, folder: Folder) -> bool:
         """A category stands as this folder: under its old name, or under a new one, with all paths below it.

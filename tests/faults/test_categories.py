@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from tests.faults.kit import another, delaying, under_strace
+from tests.faults.kit import another, delaying, failing, under_strace
 
 MANY = 500
 """The matrix asks for 10,000; that takes twenty times as long, and nothing but patience is tried by it."""
@@ -243,3 +243,16 @@ def test_what_others_keep_in_the_folder_is_no_category(fresh, clips):
         assert home.places("sea-7.mp4") == ["sea/sea-7.mp4"]
         assert categories(home) == {**before, "sea": (6, 1)}
         assert len(home.places("theirs.mp4")) == len(theirs)
+
+
+@pytest.mark.fault("M19")
+@under_strace
+def test_one_bad_file_in_the_root_stops_nothing_else(fresh, clips):
+    home = fresh()
+    for name in ("sea-6.mp4", "sea-7.mp4"):
+        shutil.copy(clips / name, home.root)
+    with home.nothing_lost():
+        home.once(*failing("newfstatat,lstat", "EIO", path=home.root / "sea-7.mp4"))
+        assert home.places("sea-6.mp4") == ["sea/sea-6.mp4"]
+        assert home.places("sea-7.mp4") == ["sea-7.mp4"]
+        assert not home.told("step_failed")

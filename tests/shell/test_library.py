@@ -177,6 +177,23 @@ def test_a_missing_root_is_no_empty_library(tmp_path: Path) -> None:
         library(tmp_path / "gone").scan()
 
 
+def test_an_unreadable_folder_hides_its_categories_and_no_others(open_to_all: Path) -> None:
+    make(open_to_all, {"private": {"cats": {}}, "pets": {"dogs": {}}})
+    (open_to_all / "private").chmod(0)
+
+    def story() -> bool:
+        seen = library(open_to_all, levels=2).folders()
+        names = [folder.name for folder in seen.folders]
+        return (
+            names == ["pets/dogs"] and seen.hides(Category("private/cats")) and not seen.hides(Category("pets/birds"))
+        )
+
+    try:
+        assert as_a_plain_user(story)
+    finally:
+        (open_to_all / "private").chmod(0o755)
+
+
 @pytest.mark.parametrize("mode", [0o000, 0o444], ids=oct)
 def test_an_unreadable_folder_does_not_make_its_videos_look_deleted(open_to_all: Path, mode: int) -> None:
     make(open_to_all, {"cooking": {"soup.mp4": b""}, "new.mp4": b""})
@@ -282,8 +299,8 @@ def test_folders_are_categories_with_the_identity_of_their_folder(tmp_path: Path
     )
     status = (tmp_path / "sports/soccer").stat()
 
-    assert [folder.name for folder in library(tmp_path).folders()] == ["music", "sports"]
-    two = library(tmp_path, levels=2).folders()
+    assert [folder.name for folder in library(tmp_path).folders().folders] == ["music", "sports"]
+    two = library(tmp_path, levels=2).folders().folders
     assert [folder.name for folder in two] == ["music/jazz", "sports", "sports/soccer"]
     assert Folder(Category("sports/soccer"), status.st_dev, status.st_ino) in two
 
@@ -316,7 +333,7 @@ def test_changed_rules_count_at_once(tmp_path: Path) -> None:
     clip = PurePath("misc/clip.mp4")
 
     assert hers.category_of(clip) is None
-    assert hers.folders() == []
+    assert hers.folders().folders == []
     (tmp_path / "misc/.sortd.toml").write_text('role = "ignore"')
     assert not hers.is_video(clip)
     assert list(hers.scan()) == []

@@ -160,6 +160,15 @@ def test_a_category_that_takes_the_name_of_a_gone_one_takes_what_was_held_to_it(
     assert [known.name for known in memory.categories.all()] == ["dogs"]
 
 
+def test_no_category_gets_the_number_of_one_that_was_absorbed(memory):
+    memory.categories.add(Folder(Category("cats"), 1, 1))
+    memory.categories.add(Folder(Category("dogs"), 1, 2))
+    memory.categories.retire(2)
+    memory.categories.update(1, Folder(Category("dogs"), 1, 1))
+    memory.categories.add(Folder(Category("birds"), 1, 3))
+    assert {known.name: known.number for known in memory.categories.all()} == {"dogs": 1, "birds": 3}
+
+
 def test_a_move_is_open_until_it_is_done_and_undone_by_another(memory):
     memory.categories.add(Folder(Category("cats"), 1, 1))
     plan = MovePlan(((PurePath("a.mp4"), PurePath("cats/a.mp4")),))

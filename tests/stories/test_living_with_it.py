@@ -347,3 +347,15 @@ def test_an_encoder_that_could_not_work_is_tried_again_whatever_the_clock_on_the
     home.wait(seconds=120)
     assert home.extracted == [b"cats 1"]
     assert len(home.events("extraction_stalled")) == 1
+
+
+def test_a_folder_renamed_onto_a_name_just_removed_makes_no_labels(household):
+    home = household(taught() | {"beach": {}})
+    home.files({"new.mp4": b"sea 100"})
+    assert home.home_of("sea/new.mp4") == ("sea", "sortd")
+    (home.root / "beach").rmdir()
+    (home.root / "sea").rename(home.root / "beach")
+    home.settle()
+    assert home.home_of("beach/new.mp4") == ("beach", "sortd")
+    assert home.home_of("beach/0.mp4") == ("beach", "owner")
+    assert not home.events("corrected")

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from sortd.messages import RescanDue, Tick
+from tests.faults.kit import as_root, bind, tmpfs
 from tests.stories.conftest import taught
 
 
@@ -142,3 +143,29 @@ def test_a_small_library_may_lose_all_it_has(household):
     home.settle()
     assert not home.events("videos_vanished")
     assert standing(home) == set()
+
+
+@as_root
+@pytest.mark.parametrize("number", [10, 30])
+def test_nothing_is_filed_under_the_mount_point_of_an_unplugged_category(household, tmp_path, number):
+    home = household(taught(number))
+    sea, disk = home.root / "sea", tmp_path / "disk"
+    with tmpfs(disk):
+        for video in list(sea.iterdir()):
+            shutil.move(video, disk)
+        with bind(disk, sea):
+            home.settle()
+            home.files({"first.mp4": b"sea 100"})
+            assert "first.mp4" in home.tree["sea"]
+        for name, content in {"second.mp4": b"sea 101", "third.mp4": b"sea 102"}.items():
+            home.files({name: content})
+            home.settle(seconds=700)
+            if home.sorter.status()["state"] == "paused":
+                home.ask(do="resume")
+        home.restart()
+        assert not home.tree["sea"]
+        assert standing(home) == {"cats", "dogs", "city"}
+        with bind(disk, sea):
+            home.settle(seconds=700)
+            assert standing(home) == {"cats", "dogs", "city", "sea"}
+            assert home.home_of("sea/0.mp4") == ("sea", "owner")
