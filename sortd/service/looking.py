@@ -72,6 +72,10 @@ class Looker:
         """Whether anything is left to look at."""
         return bool(self._scan_due or self._scan_passed or self._touched or self._settled or self._settler.waiting())
 
+    def unlooked(self) -> set[PurePath]:
+        """The paths that were touched and not looked at yet."""
+        return {*self._touched, *self._settled, *self._settler.waiting()}
+
     def crowded(self) -> bool:
         """Whether files are ready to be looked at at once, without waiting for them to settle."""
         return bool(self._settled)
