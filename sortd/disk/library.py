@@ -196,9 +196,11 @@ class Library:
         return tuple(path.parent / name for name in found)
 
     def _category(self, folder: PurePath) -> Category | None:
-        if folder == ROOT or self._rules.nearest(folder).role is Role.UNSORTED:
+        category = PurePath(*folder.parts[: self._levels])
+        # Below a folder as deep as a category another may have rules of its own, but not make a category of the first.
+        if folder == ROOT or any(self._rules.nearest(one).role is Role.UNSORTED for one in {folder, category}):
             return None
-        return Category("/".join(folder.parts[: self._levels]))
+        return Category("/".join(category.parts))
 
     def _status(self, path: PurePath) -> os.stat_result | None:
         if path.is_absolute() or ".." in path.parts:

@@ -30,8 +30,6 @@ _BLOCK = 16 * 1024 * 1024
 _OF_ONE_FILE = {errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.ENAMETOOLONG}
 """What a filesystem says of one file that it cannot hold; anything else it would say of the next one too."""
 
-_CANNOT_KEEP = {errno.ENOTSUP, errno.EPERM, errno.EACCES}
-
 
 def temporary(number: int, n: int, target: PurePath) -> PurePath:
     """Where the copy of a move's n-th file grows: hidden, beside its target, and named by the move alone."""
@@ -277,9 +275,6 @@ def _keep_attributes(old: int, new: int) -> None:
         os.fchmod(new, stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID))
     for name in os.listxattr(old) if hasattr(os, "listxattr") else ():
         if not name.startswith("security."):  # those are the target's, and its right to run with privileges is none
-            try:
+            with suppress(OSError):  # too large or too many for that filesystem, or not allowed
                 os.setxattr(new, name, os.getxattr(old, name))
-            except OSError as problem:
-                if problem.errno not in _CANNOT_KEEP:
-                    raise
     os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))

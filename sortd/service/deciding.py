@@ -117,6 +117,8 @@ class Decider:
         if verdict is None or not wanted:
             self.add([entry.fingerprint])
         elif left is not None:
+            if not left.told:
+                self._refusals.postpone(entry.steps[0].source, now=now)
             self._note(entry.fingerprint, verdict, left)
 
     def _tell_of_stops(self) -> None:
@@ -180,7 +182,7 @@ class Decider:
         sighting = self._judge.unsorted(clip)
         if sighting is None:
             return None
-        if self._refusals.hold(sighting.path.parent, PurePath(category), now=now):
+        if self._refusals.hold(sighting.path, sighting.path.parent, PurePath(category), now=now):
             return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
         if category in {entry.category for entry in self._filer.copies()}:
             self._behind[clip] = None
@@ -199,7 +201,8 @@ class Decider:
         except SortdError as refused:
             return _Left(Leave(Reason.MOVE_REFUSED, category), why=str(refused))
         if entry.state == DONE:
-            self._refusals.accept(entry.steps[0].source.parent, PurePath(category))
+            source = entry.steps[0].source
+            self._refusals.accept(source, source.parent, PurePath(category))
         return None
 
     def _note(self, clip: Fingerprint, verdict: Verdict, left: _Left) -> None:

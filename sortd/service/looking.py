@@ -50,6 +50,7 @@ class Looker:
         self._tell = tell
         self._wall = wall
         self._touched: set[PurePath] = set()
+        self._retouched: set[PurePath] = set()
         self._settled: dict[PurePath, Identity | None] = {}
         self._spared: set[PurePath] = set()
         self._scan_due = False
@@ -77,6 +78,10 @@ class Looker:
     def busy(self) -> bool:
         """Whether anything is left to look at."""
         return bool(self._scan_due or self._scan_passed or self._touched or self._settled or self._settler.waiting())
+
+    def unlooked(self) -> set[PurePath]:
+        """The paths that were touched and not looked at yet."""
+        return {*self._touched, *self._settled, *self._settler.waiting()}
 
     def crowded(self) -> bool:
         """Whether files are ready to be looked at at once, without waiting for them to settle."""
@@ -214,15 +219,18 @@ class Looker:
         return affected
 
     def _seen(self, stood: Mapping[PurePath, Sighting | None]) -> dict[PurePath, Sighting | None]:
-        """What stands now at each path; a path whose folder came or went this very moment is left for the next look."""
+        """What stands now at each path; where its folder came or went this very moment the next look tells."""
         names = {known.name for known in self._memory.categories.all() if known.present}
         stands: dict[PurePath, Sighting | None] = {}
         for path, known in stood.items():
             sighting = self._library.look(path, known)
-            if sighting is not None and self._library.category_of(path) not in {None, *names}:
-                self._touched.add(path)
-            else:
+            if sighting is None or self._library.category_of(path) in {None, *names}:
                 stands[path] = sighting
+            elif path not in self._retouched:
+                self._touched.add(path)
+                self._retouched.add(path)
+                continue
+            self._retouched.discard(path)  # only a rescan or another hint tries more than twice
         return stands
 
     def _hand_on(self, old: Fingerprint, new: Fingerprint) -> None:

@@ -37,8 +37,12 @@ class Refusals:
         if folder not in known:
             self._tell("folder_refuses", category=folder, why=refused.why)
 
+    def postpone(self, file: PurePath, *, now: float) -> None:
+        """Leave alone for a while a file that was refused only when its copy was made: each try costs another copy."""
+        self._backoff.refuse(file, now=now)
+
     def accept(self, *folders: PurePath) -> None:
-        """A file was moved between these."""
+        """A file, which may be named too, was moved between these."""
         known = refusals(self._memory)
         for folder in folders:
             self._backoff.accept(folder)
@@ -47,7 +51,7 @@ class Refusals:
                 self._tell("folder_accepts", category=str(folder))
 
     def hold(self, *folders: PurePath, now: float) -> bool:
-        """Whether a move between these is not to be tried now."""
+        """Whether a move between these, or of a file that is named too, is not to be tried now."""
         return any(self._backoff.waits(folder, now=now) for folder in folders)
 
     def end(self, *, now: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import chain
+from pathlib import PurePath
 from typing import Any
 
 from sortd.config import Config
@@ -139,16 +140,19 @@ class Sorter:
         self.decider.add_all()
 
     def catch_up(self) -> None:
-        """Look at everything now and decide nothing: for a command while no service runs and nobody writes."""
+        """Look at everything now, but for what is being written, and decide nothing: for commands without a service."""
         with self.memory.transaction():
             self.memory.backlog.prepare()
             self.memory.backlog.want(self.memory.space, serving=None)
         self.looker.spare(self.filer.recover())
         self.looker.rescan()
         now = 0.0
-        while self.looker.busy():
+        left: set[PurePath] = set()
+        # Time flies here, but nobody's writing ends by that: a step that leaves what the one before left is the last.
+        while self.looker.busy() and not (left and left == self.looker.unlooked()):
+            left = self.looker.unlooked()
             self.looker.step(now)
-            now += self._config.watch.settle_seconds
+            now += self._config.watch.settle_seconds + 1
         self.learner.changed(self.looker.label_changes, now=now)
         self._flush_decisions()
 

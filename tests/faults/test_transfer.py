@@ -119,6 +119,24 @@ def test_a_category_on_another_disk_gets_a_verified_copy_and_undo_brings_it_back
             assert home.ask("explain", str(video))["reason"] == "vetoed"
 
 
+@pytest.mark.fault("M8")
+@as_root
+@under_strace
+@pytest.mark.parametrize("error", ["ENOSPC", "E2BIG", "EINVAL"])
+def test_an_attribute_that_the_other_disk_cannot_hold_refuses_no_video(fresh, clips, error):
+    home = fresh()
+    with sea_on(home):
+        video = drop(home, clips)
+        try:
+            os.setxattr(video, "user.tag", b"holiday")
+        except OSError:
+            pytest.skip("this filesystem has no extended attributes")
+        with home.nothing_lost():
+            assert home.once(*failing("fsetxattr", error)).returncode == 0
+            assert group(home) == FILED
+        assert not home.told("folder_refuses")
+
+
 @pytest.mark.fault("M9")
 @as_root
 def test_a_category_that_is_a_bind_mount_has_the_same_device_and_needs_a_copy(fresh, clips):

@@ -573,6 +573,16 @@ def test_paused_without_a_service_it_stays_paused_until_resumed(own: Home) -> No
     assert own.moved()["later.mp4"] == "sea/later.mp4"
 
 
+def test_a_command_does_not_wait_for_what_is_being_written(own: Home) -> None:
+    with (own.root / "download.mp4").open("wb") as writer:
+        writer.write(b"its beginning")
+        writer.flush()
+        (own.root / "new.mp4").write_bytes((own.root / "sea/0.mp4").read_bytes() + b"tagged")
+        own.says("pause")
+        assert "is no video that sortd knows" in own.fails("explain", "download.mp4")
+        assert own.tells("explain", "new.mp4")["path"] == "new.mp4"
+
+
 def test_what_was_set_aside_is_tried_again_when_asked(own: Home) -> None:
     (own.root / "new.mp4").write_text("not a film")
     own.sortd("run", "--once")

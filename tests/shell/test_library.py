@@ -327,6 +327,19 @@ def test_the_rules_of_what_is_no_folder_of_the_library_are_read_nowhere(tmp_path
     assert rules.target_precision is None
 
 
+@pytest.mark.parametrize("rules", [b'describe = "for later"', b"role = "])
+def test_rules_in_a_folder_below_an_unsorted_one_make_no_category_of_it(tmp_path: Path, rules: bytes) -> None:
+    later: Tree = {".sortd.toml": rules, "x.mp4": b""}
+    make(tmp_path, {"inbox": {".sortd.toml": b'role = "unsorted"', "later": later}, "sea": {"later": later}})
+    hers = library(tmp_path)
+
+    assert hers.category_of(PurePath("inbox/later/x.mp4")) is None
+    assert hers.category_of(PurePath("sea/later/x.mp4")) == "sea"
+    assert [folder.name for folder in hers.folders()] == ["sea"]
+    (tmp_path / "sea/later/.sortd.toml").write_text('role = "unsorted"')
+    assert hers.category_of(PurePath("sea/later/x.mp4")) is None
+
+
 def test_changed_rules_count_at_once(tmp_path: Path) -> None:
     make(tmp_path, {"misc": {"clip.mp4": b"", ".sortd.toml": b'role = "unsorted"'}})
     hers = library(tmp_path)

@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 import pytest
 
+from sortd.disk.library import Library
 from sortd.disk.marker import RootAway
 from sortd.domain import Category, Fault
 from sortd.messages import Stalled, Touched
@@ -291,6 +292,26 @@ def test_a_folder_may_be_no_category(household, role):
     home = household(taught() | {"stuff": {".sortd.toml": f'role = "{role}"'.encode(), "x.mp4": b"stuff 1"}})
     assert home.events("trained")[-1]["labels"] == 40
     assert "x.mp4" in home.tree["stuff"]
+
+
+@pytest.mark.parametrize("rules", [b'describe = "for later"', b"role = "])
+def test_rules_below_an_unsorted_folder_keep_nothing_from_ending(household, rules):
+    home = household(taught())
+    home.files({"inbox": {".sortd.toml": b'role = "unsorted"', "later": {".sortd.toml": rules, "x.mp4": b"new 1"}}})
+    assert not home.sorter.looker.busy()
+    assert home.home_of("inbox/later/x.mp4") == (None, None)
+
+
+def test_a_folder_that_is_never_listed_keeps_nothing_from_ending(household):
+    class Forgetful(Library):
+        def folders(self):
+            return [folder for folder in super().folders() if folder.name != "sea"]
+
+    home = household(taught(families=("cats", "dogs")))
+    home.sorter.looker._folders._library = Forgetful(home.root, levels=1, extensions=["mp4"], ignore=[])
+    home.files({"sea": {"x.mp4": b"sea 1"}, "cats": {"y.mp4": b"cats 100"}})
+    assert not home.sorter.looker.busy()
+    assert home.home_of("cats/y.mp4") == ("cats", "owner")
 
 
 def test_a_placement_that_is_changed_where_it_stands_is_no_label(household):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sortd.disk.move import FileMover
-from sortd.errors import FolderRefuses
-from sortd.messages import RetryDue
+from sortd.errors import Elsewhere, FolderRefuses, MoveRefused
+from sortd.messages import Copied, RescanDue, RetryDue
 from tests.stories.conftest import taught
 
 DROPPED = {f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(5)}
@@ -67,3 +67,30 @@ def test_other_categories_go_on(household):
     home.disk.full = False
     home.files({"rex.mp4": b"dogs 100"})
     assert home.events("moved")[0]["category"] == "dogs"
+
+
+def test_a_video_that_is_refused_when_it_was_copied_is_not_copied_at_every_rescan(household):
+    class OtherDisk(FileMover):
+        def move(self, plan, **_):
+            raise Elsewhere(f"{plan.steps[0][1]} is on another filesystem")
+
+    def too_large(order):
+        copies.append(str(order.steps[0].source))
+        home.tell(Copied(order.number, (), MoveRefused("cats: File too large")))
+
+    copies: list[str] = []
+    home = household(taught(), move={"probation": []})
+    home.sorter.filer._mover = OtherDisk(home.root)
+    home.copy = too_large
+    home.files({"large.mp4": b"cats 100"})
+    for _ in range(40):
+        home.tell(RescanDue("a test"))
+        home.wait(seconds=10)
+    assert len(copies) <= 5  # at once, and after 1, 2, 4 and 8 minutes
+    assert home.reasons("large.mp4") == ["move_refused"]
+    before = len(copies)
+    del home.copy
+    home.tell(RetryDue())
+    home.wait(seconds=2)
+    assert len(copies) == before
+    assert "large.mp4" in home.tree["cats"]
