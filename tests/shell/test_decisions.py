@@ -6,6 +6,7 @@ import os
 import pytest
 
 from sortd.domain import Category, FeatureSpace, Fingerprint, Part, Placer
+from sortd.store.backup import back_up, bring_back, put_aside
 from sortd.store.decisions import LONGEST, DecisionLog, read_after
 from sortd.store.memory import Memory
 from sortd.store.replay import replay
@@ -73,11 +74,34 @@ def test_a_name_that_is_not_text_is_kept_byte_for_byte(memory, path):
 
 def test_only_what_comes_after_the_last_known_line_is_read(path):
     # An index that was lost once began to count anew.
-    write(path, *(line(number) for number in (1, 2, 3, 4, 1, 2)))
+    anew = [line(number, video="other", category="city") for number in (1, 2, 3, 4)]
+    write(path, *(line(number) for number in (1, 2, 3, 4)), *anew[:2])
     assert read_after(path, 2) == ([], 0)
-    write(path, b"torn\n", line(3), line(4), line(3))
+    write(path, b"torn\n", *anew[2:], anew[2])
     lines, skipped = read_after(path, 2)
     assert ([line.number for line in lines], skipped) == ([3, 4], 2)
+
+
+def test_every_restore_from_one_backup_brings_back_all_that_came_after_it(path, tmp_path):
+    index = tmp_path / "index.db"
+    memory = Memory.open(tmp_path, SPACE)
+    log = DecisionLog(memory.database, path)
+    for number in (1, 2):
+        log.note("withdrawn", at=number, video=f"{number}", category="sea")
+    made = back_up(index, now=0.0)  # with what was not yet appended
+    for number in (3, 4):
+        log.note("withdrawn", at=number, video=f"{number}", category="sea")
+    log.flush()
+    memory.database.close()
+    for _ in range(3):
+        put_aside(index, now=0.0)
+        assert bring_back(index) == made
+        memory = Memory.open(tmp_path, SPACE)
+        log = DecisionLog(memory.database, path)
+        assert [line.number for line in read_after(path, log.known())[0]] == [3, 4]
+        log.go_on_after(4)
+        log.flush()
+        memory.database.close()
 
 
 def test_a_line_torn_by_a_full_disk_does_not_spoil_the_next(memory, path):
