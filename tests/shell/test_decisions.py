@@ -57,6 +57,15 @@ def test_lines_that_are_torn_doubled_or_none_at_all_are_skipped_and_counted(memo
     assert memory.index.record(Fingerprint("other")).home == "city"
 
 
+def test_what_is_gone_stood_nowhere_until_it_is_filed_again(memory, path):
+    clips = [line(n, video=f"{n}", category="sea", path=f"sea/{n}.mp4") for n in (1, 2, 3)]
+    write(path, *clips, line(4, "gone", videos=["1", "2"]), line(5, "gone", videos="3"), line(6, "gone", videos=[".."]))
+    write(path, line(7, video="2", category="city", path="city/2.mp4"))
+    assert again(memory, path) == 2
+    assert {str(path) for path in memory.index.identities()} == {"sea/3.mp4", "city/2.mp4"}
+    assert memory.index.record(Fingerprint("1")).home == "sea"
+
+
 @pytest.mark.parametrize("name", ["..", "../sea", "/sea", "a/../../b", "", "\0", "sea\0", "\ud800", 5, None, ["sea"]])
 def test_a_name_that_leads_out_of_the_root_is_not_believed(memory, path, name):
     write(path, line(1, video="clip", category=name), placed(2, target=name), placed(3, category=name))
