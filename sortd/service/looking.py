@@ -131,7 +131,7 @@ class Looker:
         vanished, _ = self._memory.index.vanished()
         with self._memory.transaction():
             self._memory.index.begin_scan()
-            self._memory.index.forget_lost(now=self._wall())
+            self._forget_lost()
             self._weigh()
         return vanished
 
@@ -140,12 +140,20 @@ class Looker:
         index = self._memory.index
         if not self.brake.held:
             # What was lost since that scan began may be a move half seen: another scan tells.
-            self._scan_due = index.forget_lost(now=self._wall())
+            self._forget_lost()
+            self._scan_due = index.lost_meanwhile()
             self._weigh()
         elif index.lost_meanwhile():
             self._scan_due = True
         else:
             self.brake.tell()
+
+    def _forget_lost(self) -> None:
+        """What was lost before the last scan is gone: an index made from the decision log must not miss it."""
+        at = self._wall()
+        gone = self._memory.index.forget_lost(now=at)
+        for start in range(0, len(gone), MOST_AT_ONCE):
+            self._decisions.note("gone", at=at, videos=gone[start : start + MOST_AT_ONCE])
 
     def _weigh(self) -> None:
         self._scan_due |= self.brake.weigh()

@@ -54,12 +54,19 @@ def open_memory(guard: Guard, space: FeatureSpace, *, tell: Tell, now: float, da
             aside = backup.put_aside(index, now=now)
             source = backup.bring_back(index) if (damages or 0) <= TRUSTED else None
             version = _version(index, 0)
-        if 0 < version < len(MIGRATIONS):
+        if source is None and 0 < version < len(MIGRATIONS):
             backup.back_up(index, now=now)
     except OSError as problem:
         raise LibraryUnavailable(f"{problem.filename or index} cannot be used: {problem.strerror}") from problem
     memory = Memory.open(guard.state, space)
-    made, skipped = _catch_up(memory, guard.root / DECISION_LOG)
+    try:
+        made, skipped = _catch_up(memory, guard.root / DECISION_LOG, older=source is not None)
+    except LibraryUnavailable:
+        memory.database.close()
+        if source is not None:
+            # The next start brings it back again: left here, it would pass for an index that lacks nothing.
+            index.unlink()
+        raise
     if aside or source or made or skipped:
         names = {key: path and path.name for key, path in (("aside", aside), ("backup", source))}
         tell("index_restored", why=why or "the decision log knew more", **names, decisions=made, skipped=skipped)
@@ -144,16 +151,19 @@ def _version(index: Path, damages: int) -> int:
     return backup.check(index)
 
 
-def _catch_up(memory: Memory, log: Path) -> tuple[int, int]:
-    """Make the decisions again that the index does not know of: how many, and how many lines gave none."""
+def _catch_up(memory: Memory, log: Path, *, older: bool) -> tuple[int, int]:
+    """Make the decisions again that the index does not know of: how many, and how many lines gave none.
+
+    LibraryUnavailable: the log cannot be read, and the index is new or `older`, one from a backup.
+    """
     decisions = DecisionLog(memory.database, log)
     known = decisions.known()
     try:
         lines, skipped = read_after(log, known)
     except OSError as problem:
-        if known:
+        if known and not older:
             return 0, 0
-        # A new index without it would take for the owner's all that sortd ever filed.
+        # A new index without it would take for the owner's all that sortd ever filed, one from a backup all since.
         raise LibraryUnavailable(f"{log} cannot be read: {problem.strerror}") from problem
     if not lines:
         return 0, 0 if known else skipped

@@ -95,16 +95,17 @@ def read_after(path: Path, known: int) -> tuple[list[Line], int]:
             line = _parsed(raw)
             while len(raw) == LONGEST and not raw.endswith(b"\n"):
                 line, raw = None, file.readline(LONGEST)
-            if line is not None and line.number <= known:
+            if line is None or hash(raw) in seen:
+                # A backup may hold lines not yet appended then, and append them again behind newer ones.
+                skipped += 1
+                continue
+            seen.add(hash(raw))
+            if line.number > known:
+                lines.append(line)
+            else:
                 # An index lost under an earlier sortd began to count anew, so only what comes after this is later.
                 lines.clear()
-                seen.clear()
                 skipped = 0
-            elif line is None or hash(raw) in seen:
-                skipped += 1
-            else:
-                seen.add(hash(raw))
-                lines.append(line)
     return lines, skipped
 
 

@@ -84,18 +84,19 @@ class Index:
         """What was lost before this scan can be told from what is lost while it runs."""
         self._db.execute("UPDATE files SET gone = 2 WHERE gone")
 
-    def forget_lost(self, *, now: float) -> bool:
+    def forget_lost(self, *, now: float) -> list[Fingerprint]:
         """A scan has passed and nothing is left to settle: what was lost before it was no move half seen.
 
-        True when more was lost since that scan began.
+        Those of a category that are gone by this.
         """
         self._db.execute("DELETE FROM files WHERE gone = 2")
-        self._db.execute(
+        rows = self._db.execute(
             "UPDATE videos SET absent_since = ? WHERE absent_since IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = videos.fingerprint)",
+            " AND NOT EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = videos.fingerprint)"
+            " RETURNING fingerprint, home",
             now,
-        )
-        return self.lost_meanwhile()
+        ).fetchall()
+        return [Fingerprint(row[0]) for row in rows if row[1] is not None]
 
     def lost_meanwhile(self) -> bool:
         """Whether anything was lost since the last scan began."""

@@ -54,6 +54,7 @@ class _Again:
             "withdrawn": self._withdrawn,
             "confirmed": self._confirmed,
             "returned": self._returned,
+            "gone": self._gone,
             "forgotten": self._forgotten,
             "changed": self._changed,
             "category": self._category,
@@ -115,6 +116,11 @@ class _Again:
         clip = facts.clip()
         self._index.expect(clip, None, _UNSEEN, now=at)
         self._index.keep(apply(self._index.record(clip), Returned()))
+
+    def _gone(self, at: float, facts: _Facts) -> None:
+        for clip in facts.clips():
+            # Not absent since then: it may have come back to where it was, which is no decision.
+            self._index.expect(clip, None, _UNSEEN, now=at)
 
     def _forgotten(self, _: float, facts: _Facts) -> None:
         record = self._index.record(facts.clip())
@@ -196,6 +202,12 @@ class _Facts:
 
     def clip(self, key: str = "video") -> Fingerprint:
         return Fingerprint(str(_inside(self.text(key))))
+
+    def clips(self) -> list[Fingerprint]:
+        videos = self._facts.get("videos")
+        if not isinstance(videos, list):
+            raise _NotUnderstoodError
+        return [Fingerprint(str(_inside(video))) for video in videos]
 
     def category(self, key: str = "category") -> Category:
         return Category(str(_inside(self.text(key))))

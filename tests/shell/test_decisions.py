@@ -6,6 +6,7 @@ import os
 import pytest
 
 from sortd.domain import Category, FeatureSpace, Fingerprint, Part, Placer
+from sortd.store.backup import back_up, bring_back, put_aside
 from sortd.store.decisions import LONGEST, DecisionLog, read_after
 from sortd.store.memory import Memory
 from sortd.store.replay import replay
@@ -56,6 +57,15 @@ def test_lines_that_are_torn_doubled_or_none_at_all_are_skipped_and_counted(memo
     assert memory.index.record(Fingerprint("other")).home == "city"
 
 
+def test_what_is_gone_stood_nowhere_until_it_is_filed_again(memory, path):
+    clips = [line(n, video=f"{n}", category="sea", path=f"sea/{n}.mp4") for n in (1, 2, 3)]
+    write(path, *clips, line(4, "gone", videos=["1", "2"]), line(5, "gone", videos="3"), line(6, "gone", videos=[".."]))
+    write(path, line(7, video="2", category="city", path="city/2.mp4"))
+    assert again(memory, path) == 2
+    assert {str(path) for path in memory.index.identities()} == {"sea/3.mp4", "city/2.mp4"}
+    assert memory.index.record(Fingerprint("1")).home == "sea"
+
+
 @pytest.mark.parametrize("name", ["..", "../sea", "/sea", "a/../../b", "", "\0", "sea\0", "\ud800", 5, None, ["sea"]])
 def test_a_name_that_leads_out_of_the_root_is_not_believed(memory, path, name):
     write(path, line(1, video="clip", category=name), placed(2, target=name), placed(3, category=name))
@@ -73,11 +83,34 @@ def test_a_name_that_is_not_text_is_kept_byte_for_byte(memory, path):
 
 def test_only_what_comes_after_the_last_known_line_is_read(path):
     # An index that was lost once began to count anew.
-    write(path, *(line(number) for number in (1, 2, 3, 4, 1, 2)))
+    anew = [line(number, video="other", category="city") for number in (1, 2, 3, 4)]
+    write(path, *(line(number) for number in (1, 2, 3, 4)), *anew[:2])
     assert read_after(path, 2) == ([], 0)
-    write(path, b"torn\n", line(3), line(4), line(3))
+    write(path, b"torn\n", *anew[2:], anew[2])
     lines, skipped = read_after(path, 2)
     assert ([line.number for line in lines], skipped) == ([3, 4], 2)
+
+
+def test_every_restore_from_one_backup_brings_back_all_that_came_after_it(path, tmp_path):
+    index = tmp_path / "index.db"
+    memory = Memory.open(tmp_path, SPACE)
+    log = DecisionLog(memory.database, path)
+    for number in (1, 2):
+        log.note("withdrawn", at=number, video=f"{number}", category="sea")
+    made = back_up(index, now=0.0)  # with what was not yet appended
+    for number in (3, 4):
+        log.note("withdrawn", at=number, video=f"{number}", category="sea")
+    log.flush()
+    memory.database.close()
+    for _ in range(3):
+        put_aside(index, now=0.0)
+        assert bring_back(index) == made
+        memory = Memory.open(tmp_path, SPACE)
+        log = DecisionLog(memory.database, path)
+        assert [line.number for line in read_after(path, log.known())[0]] == [3, 4]
+        log.go_on_after(4)
+        log.flush()
+        memory.database.close()
 
 
 def test_a_line_torn_by_a_full_disk_does_not_spoil_the_next(memory, path):

@@ -107,6 +107,28 @@ def test_a_log_that_cannot_be_read_stops_a_new_index_and_no_other(guard, told):
     assert opened(guard, told) == []
 
 
+def test_a_log_that_cannot_be_read_stops_an_index_from_a_backup_until_it_can(guard, told):
+    index, log, aside = guard.state / "index.db", guard.root / DECISION_LOG, guard.state / "log"
+    memory = open_memory(guard, SPACE, tell=told, now=0.0)
+    decisions = DecisionLog(memory.database, log)
+    decisions.note("paused", at=0.0, paused=True)
+    decisions.flush()
+    made = backup.back_up(index, now=0.0)
+    decisions.note("paused", at=1.0, paused=False)
+    decisions.flush()
+    memory.database.close()
+    index.unlink()
+    log.rename(aside)
+    os.mkfifo(log)
+    for _ in range(2):
+        with pytest.raises(LibraryUnavailable, match="cannot be read"):
+            opened(guard, told, damages=0)
+    log.unlink()
+    aside.rename(log)
+    opened(guard, told, damages=0)
+    assert [(line["event"], line["backup"], line["decisions"]) for line in told] == [("index_restored", made.name, 1)]
+
+
 def run_down(backups):
     backups.step(idle=True)
     if backups._thread is not None:

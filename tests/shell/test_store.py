@@ -63,13 +63,17 @@ def test_paths_below_a_folder_are_not_those_of_a_folder_with_a_longer_name(memor
 
 
 def test_what_is_lost_is_forgotten_when_a_scan_that_began_after_it_has_passed(memory):
+    memory.categories.add(Folder(Category("cats"), 1, 2))
     memory.index.see(sighting(), now=1.0)
+    memory.index.keep(Record(CLIP, Category("cats"), Placer.OWNER))
     memory.index.begin_scan()
     memory.index.lose(PurePath("a.mp4"))
-    assert memory.index.forget_lost(now=2.0)
+    assert memory.index.forget_lost(now=2.0) == []
+    assert memory.index.lost_meanwhile()
     assert memory.index.sightings(CLIP, lost=True) == (sighting(),)
     memory.index.begin_scan()
-    assert not memory.index.forget_lost(now=3.0)
+    assert memory.index.forget_lost(now=3.0) == [CLIP]
+    assert not memory.index.lost_meanwhile()
     assert memory.index.sightings(CLIP, lost=True) == ()
 
 

@@ -230,3 +230,39 @@ def test_an_index_from_an_earlier_day_learns_what_was_decided_since(household, t
     assert len(home.extracted) == extracted + 1  # only b.mp4 was not known then
     (told,) = home.events("index_restored")
     assert told["why"] == "the decision log knew more"
+
+
+def test_what_the_owner_deleted_over_the_days_has_not_vanished_at_once(household):
+    home = household(taught(30))
+    for category in ("cats", "dogs"):
+        for video in (home.root / category).iterdir():
+            video.unlink()
+        home.settle(seconds=700)
+    assert not home.events("videos_vanished")
+    lose_the_index(home)
+    start_again(home)
+    assert not home.events("videos_vanished")
+    assert home.sorter.status()["state"] == "idle"
+
+
+def test_what_came_back_to_its_folder_is_a_placement_still(household, tmp_path):
+    home = household(taught())
+    home.files({"new.mp4": b"cats 100"})
+    (home.root / "cats" / "new.mp4").rename(tmp_path / "new.mp4")
+    home.settle(seconds=700)
+    (tmp_path / "new.mp4").rename(home.root / "cats" / "new.mp4")
+    home.settle()
+    before = home.home_of("cats/new.mp4")
+    lose_the_index(home)
+    start_again(home)
+    assert home.home_of("cats/new.mp4") == before == ("cats", "sortd")
+
+
+def test_a_label_that_was_deleted_and_dropped_anew_is_no_withdrawal(household, tmp_path):
+    home = household(taught())
+    (home.root / "cats" / "3.mp4").rename(tmp_path / "3.mp4")
+    home.settle(seconds=700)
+    lose_the_index(home)
+    (tmp_path / "3.mp4").rename(home.root / "3.mp4")
+    start_again(home)
+    assert not home.events("withdrawn")
