@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import PurePath
@@ -10,11 +10,11 @@ from pathlib import PurePath
 from sortd.disk.guard import Guard
 from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
-from sortd.domain import Category, Fingerprint, Identity, Placer, Record, Sighting, Standing
+from sortd.domain import Fingerprint, Identity, Record, Sighting
 from sortd.errors import LibraryUnavailable
-from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
 from sortd.judgement.settle import Settler
 from sortd.service.braking import Brake
+from sortd.service.deeds import Deeds
 from sortd.service.folders import Folders
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
@@ -47,6 +47,7 @@ class Looker:
         self._decisions = decisions
         self._settler = Settler(settle_seconds)
         self._folders = Folders(memory, library, decisions=decisions, tell=tell, wall=wall)
+        self._deeds = Deeds(memory, library, decisions=decisions, tell=tell, wall=wall)
         self._tell = tell
         self._wall = wall
         self._touched: set[PurePath] = set()
@@ -206,7 +207,7 @@ class Looker:
             stands = self._seen(stood)
             old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
             affected = {s.fingerprint for s in (*old.values(), *stands.values()) if s is not None}
-            before = {clip: self._standing(index.sightings(clip, lost=True)) for clip in affected}
+            before = {clip: self._deeds.standing(index.sightings(clip, lost=True)) for clip in affected}
             for path, sighting in stands.items():
                 if sighting is None:
                     index.lose(path)
@@ -219,7 +220,7 @@ class Looker:
                 if sighting is not None and not index.sightings(known.fingerprint):
                     self._hand_on(known.fingerprint, sighting.fingerprint)
             for clip in affected:
-                self._note(clip, before[clip])
+                self.label_changes += self._deeds.note(clip, before[clip])
             away = self._guard.here()
             if away is not None:
                 # What was seen is an empty mount point, or another folder: none of it is noted.
@@ -260,54 +261,6 @@ class Looker:
             if sighting.path not in looked_at and self._stat(sighting.path) != sighting.identity:
                 self._memory.index.lose(sighting.path)
                 self._touched.add(sighting.path)
-
-    def _standing(self, sightings: Iterable[Sighting]) -> Standing:
-        return frozenset(self._library.place(sighting.path) for sighting in sightings)
-
-    def _note(self, clip: Fingerprint, before: Standing) -> None:
-        """Keep what the owner did with a video."""
-        index = self._memory.index
-        sightings = index.sightings(clip)
-        record = index.record(clip)
-        fact = reconcile(record, before, self._standing(sightings))
-        if fact is None:
-            return
-        index.keep(apply(record, fact))
-        self._tell_fact(fact, clip, sightings)
-        if record.placed_by is Placer.OWNER or not isinstance(fact, Withdrawn | Returned):
-            self.label_changes += 1
-
-    def _tell_fact(self, fact: Fact, clip: Fingerprint, sightings: tuple[Sighting, ...]) -> None:
-        at = self._wall()
-        match fact:
-            case Labelled(category, None):
-                path = self._path_in(sightings, category)
-                self._tell("labelled", path=path, category=category)
-                self._decisions.note("labelled", at=at, video=clip, category=category, path=str(path))
-            case Labelled(category, was, placer):
-                path = self._path_in(sightings, category)
-                self._tell("corrected", path=path, was=was, category=category)
-                self._decisions.note("corrected", at=at, video=clip, was=was, category=category, path=str(path))
-                self._taken_out(clip, was, placer)
-            case Withdrawn(category, placer):
-                self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
-                self._decisions.note("withdrawn", at=at, video=clip, category=category)
-                self._taken_out(clip, category, placer)
-            case Confirmed(category):
-                path = self._path_in(sightings, category)
-                self._tell("confirmed", path=path, category=category)
-                self._decisions.note("confirmed", at=at, video=clip, category=category, path=str(path))
-                self._memory.categories.judged(category, confirmed=1, now=at)
-            case Returned():
-                self._decisions.note("returned", at=at, video=clip)
-
-    def _taken_out(self, clip: Fingerprint, category: Category | None, placer: Placer | None) -> None:
-        if placer is Placer.SORTD and category is not None:
-            self._memory.categories.judged(category, corrected=1, now=self._wall())
-            self._memory.journal.taken_out(clip, category)
-
-    def _path_in(self, sightings: tuple[Sighting, ...], category: Category | None) -> PurePath:
-        return next(s.path for s in sightings if self._library.category_of(s.path) == category)
 
 
 def _changed(known: Sighting, identity: Identity | None) -> bool:

@@ -69,9 +69,8 @@ class Sorter:
         self._tell = telling(memory.database, write)
         self.decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
         self._flush = flushing(self.decisions, self._tell)
-        self.judge = Judge(
-            memory, library, probation=config.move.probation, target_precision=config.move.target_precision
-        )
+        limits = config.move
+        self.judge = Judge(memory, library, probation=limits.probation, target_precision=limits.target_precision)
         self._spaces = Spaces(memory, self.judge, config=config, wall=wall)
         self.filer = Filer(
             memory,
@@ -148,8 +147,7 @@ class Sorter:
         self.looker.rescan()
         now = 0.0
         left: set[PurePath] = set()
-        # Time flies here, but nobody's writing ends by that: a step that leaves what the one before left is the last.
-        while self.looker.busy() and not (left and left == self.looker.unlooked()):
+        while self.looker.busy() and not (left and left == self.looker.unlooked()):  # nobody's writing ends meanwhile
             left = self.looker.unlooked()
             self.looker.step(now)
             now += self._config.watch.settle_seconds + 1
@@ -294,8 +292,8 @@ class Sorter:
         held = self.decider.paused or self.looker.brake.why
         state = "away" if self.away else "paused" if held else "idle" if self.idle() else "running"
         rate, ends_at = self._queue.pace.rate(now), self._queue.pace.ends_at(self.memory.index.tally().pending, now)
-        why = self.away or self.looker.brake.why
-        return {"state": state, "why": why, "watcher": self.watcher, "rate": rate, "ends_at": ends_at}
+        told = {"state": state, "why": self.away or self.looker.brake.why, "watcher": self.watcher}
+        return told | {"rate": rate, "ends_at": ends_at}
 
     def _flush_decisions(self) -> None:
         if self.away is None:

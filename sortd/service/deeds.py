@@ -1,0 +1,74 @@
+"""What the owner did with a video, kept and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import PurePath
+
+from sortd.disk.library import Library
+from sortd.domain import Category, Fingerprint, Placer, Sighting, Standing
+from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
+from sortd.service.telling import Tell
+from sortd.store.decisions import DecisionLog
+from sortd.store.memory import Memory
+
+
+class Deeds:
+    """Compares where a video is held to be with where it stands; the caller opens the transactions."""
+
+    def __init__(
+        self, memory: Memory, library: Library, *, decisions: DecisionLog, tell: Tell, wall: Callable[[], float]
+    ) -> None:
+        self._memory = memory
+        self._library = library
+        self._decisions = decisions
+        self._tell = tell
+        self._wall = wall
+
+    def standing(self, sightings: Iterable[Sighting]) -> Standing:
+        """The places of these sightings."""
+        return frozenset(self._library.place(sighting.path) for sighting in sightings)
+
+    def note(self, clip: Fingerprint, before: Standing) -> bool:
+        """Keep what the owner did with a video that stood so before; whether a label came, changed or went."""
+        index = self._memory.index
+        sightings = index.sightings(clip)
+        record = index.record(clip)
+        fact = reconcile(record, before, self.standing(sightings))
+        if fact is None:
+            return False
+        index.keep(apply(record, fact))
+        self._tell_fact(fact, clip, sightings)
+        return record.placed_by is Placer.OWNER or not isinstance(fact, Withdrawn | Returned)
+
+    def _tell_fact(self, fact: Fact, clip: Fingerprint, sightings: tuple[Sighting, ...]) -> None:
+        at = self._wall()
+        match fact:
+            case Labelled(category, None):
+                path = self._path_in(sightings, category)
+                self._tell("labelled", path=path, category=category)
+                self._decisions.note("labelled", at=at, video=clip, category=category, path=str(path))
+            case Labelled(category, was, placer):
+                path = self._path_in(sightings, category)
+                self._tell("corrected", path=path, was=was, category=category)
+                self._decisions.note("corrected", at=at, video=clip, was=was, category=category, path=str(path))
+                self._taken_out(clip, was, placer)
+            case Withdrawn(category, placer):
+                self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
+                self._decisions.note("withdrawn", at=at, video=clip, category=category)
+                self._taken_out(clip, category, placer)
+            case Confirmed(category):
+                path = self._path_in(sightings, category)
+                self._tell("confirmed", path=path, category=category)
+                self._decisions.note("confirmed", at=at, video=clip, category=category, path=str(path))
+                self._memory.categories.judged(category, confirmed=1, now=at)
+            case Returned():
+                self._decisions.note("returned", at=at, video=clip)
+
+    def _taken_out(self, clip: Fingerprint, category: Category | None, placer: Placer | None) -> None:
+        if placer is Placer.SORTD and category is not None:
+            self._memory.categories.judged(category, corrected=1, now=self._wall())
+            self._memory.journal.taken_out(clip, category)
+
+    def _path_in(self, sightings: tuple[Sighting, ...], category: Category | None) -> PurePath:
+        return next(s.path for s in sightings if self._library.category_of(s.path) == category)
