@@ -27,6 +27,7 @@ LATIN1, LINES, MARKUP, EMOJI, DASH = "caf\udce9.mp4", "a\nb\x1b[31m.mp4", "[bold
 UNSURE = (LATIN1, LINES, MARKUP, EMOJI, DASH)
 HEAVY = {"av", "cv2", "sklearn", "torch", "whisper", "clip", "apscheduler", "watchdog", "rich.progress"}
 COMMANDS = [info.callback.__name__ for info in app.registered_commands if info.callback]
+WITHOUT_FACTS = {"run", "pause", "resume", "rollback", "demo", "export", "service"}
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -334,7 +335,7 @@ def test_each_command_says_in_80_columns_how_it_is_used(home: Home, command: str
     assert max(map(len, text.splitlines())) <= 80
     options = {line.split()[0] for line in text.splitlines() if line.lstrip().startswith("--")}
     assert command == "demo" or {"--config", "--root"} <= options
-    assert ("--json" in options) == (command not in {"run", "pause", "resume", "demo", "export", "service"})
+    assert ("--json" in options) == (command not in WITHOUT_FACTS)
 
 
 def test_the_first_help_names_every_command_in_a_line(home: Home) -> None:

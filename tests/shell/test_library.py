@@ -335,7 +335,7 @@ def test_rules_in_a_folder_below_an_unsorted_one_make_no_category_of_it(tmp_path
 
     assert hers.category_of(PurePath("inbox/later/x.mp4")) is None
     assert hers.category_of(PurePath("sea/later/x.mp4")) == "sea"
-    assert [folder.name for folder in hers.folders()] == ["sea"]
+    assert [folder.name for folder in hers.folders().folders] == ["sea"]
     (tmp_path / "sea/later/.sortd.toml").write_text('role = "unsorted"')
     assert hers.category_of(PurePath("sea/later/x.mp4")) is None
 

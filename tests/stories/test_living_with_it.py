@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
@@ -305,7 +306,8 @@ def test_rules_below_an_unsorted_folder_keep_nothing_from_ending(household, rule
 def test_a_folder_that_is_never_listed_keeps_nothing_from_ending(household):
     class Forgetful(Library):
         def folders(self):
-            return [folder for folder in super().folders() if folder.name != "sea"]
+            seen = super().folders()
+            return replace(seen, folders=[folder for folder in seen.folders if folder.name != "sea"])
 
     home = household(taught(families=("cats", "dogs")))
     home.sorter.looker._folders._library = Forgetful(home.root, levels=1, extensions=["mp4"], ignore=[])
