@@ -39,8 +39,11 @@ class Folders:
         seen = self._library.folders()
         known = [category for category in table.all() if not seen.hides(category.name)]
         changes = categories.compare(known, seen.folders, carries=self._carries, empty=self._is_empty)
-        taken = [len(self._memory.index.paths_below(PurePath(gone.name))) for gone in changes if isinstance(gone, Gone)]
-        self.gone_unseen = bool(taken) and brake(sum(taken))
+        gone = {change.name for change in changes if isinstance(change, Gone)}
+        # Of one that went a moment ago the files may not have been looked at yet: they vanish with those of this one.
+        before = {old.name for old in known if not old.present} - {folder.name for folder in seen.folders}
+        taken = sum(len(self._memory.index.paths_below(PurePath(name))) for name in gone | before)
+        self.gone_unseen = bool(gone) and brake(taken)
         labels = 0
         for change in changes:
             match change:

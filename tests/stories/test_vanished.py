@@ -105,6 +105,20 @@ def test_some_that_stay_away_are_no_mass_any_more(household):
     assert standing(home) == {"cats", "dogs", "sea", "city"}
 
 
+def test_folders_that_vanish_one_by_one_are_counted_together(household):
+    home = household(many())
+    vanish(home, "cats")
+    with home.memory.transaction():
+        home.sorter.looker._refresh_folders()  # for a hint from elsewhere, while those below still have to settle
+    vanish(home, "dogs")
+    with home.memory.transaction():
+        home.sorter.looker._refresh_folders()
+    assert standing(home) == {"dogs", "sea", "city"}
+    home.settle()
+    assert home.sorter.status()["state"] == "paused"
+    assert standing(home) == {"dogs", "sea", "city"}
+
+
 @pytest.mark.parametrize("deed", ["renamed", "copied", "merged", "dumped"])
 def test_what_only_moved_did_not_vanish(household, deed):
     home = household(many())
