@@ -154,6 +154,14 @@ class Library:
         category = self.category_of(path)
         return Place(category, path if category is None else path.relative_to(category))
 
+    def folder(self, category: Category) -> Folder | None:
+        """The folder of a category as it stands at this moment."""
+        try:
+            status = os.lstat(self._at(PurePath(category)))
+        except OSError:
+            return None
+        return Folder(category, status.st_dev, status.st_ino)
+
     def folders(self) -> Categories:
         """The categories: every folder exactly `levels` deep, and those above that hold videos themselves."""
         found = []

@@ -17,7 +17,7 @@ from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.transfer import publish, was_put_back, withdraw
 from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
-from sortd.errors import Changed, Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.errors import Changed, Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
 from sortd.messages import Copied, Copy
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
@@ -62,10 +62,7 @@ class Filer:
         return self._carry(sighting, PurePath(move.category), category=move.category, confidence=move.confidence)
 
     def put_back(self, entry: Entry) -> Entry:
-        """Undo a move: the video goes back to where it came from, and never to that category again.
-
-        The move back stays `open` while copies are made for it.
-        """
+        """Undo a move: the video goes back, and never to that category again; `open` while copies are made for it."""
         source = entry.steps[0].source
         return self._carry(
             self._placed(entry),
@@ -168,6 +165,8 @@ class Filer:
             raise MoveRefused(away)
         if self._library.look(sighting.path, sighting) != sighting:
             raise Changed(f"{sighting.path} changed or went after it was judged")
+        if undoes is None and not self._memory.categories.stands(self._library.folder(category)):
+            raise FolderRefuses(PurePath(category), "it is another folder than at the last look")
         for race in range(RACES):
             companions = self._library.companions(sighting.path) if self._companions else ()
             plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder), name=name)
@@ -237,8 +236,8 @@ class Filer:
         source, target = entry.steps[0].source, entry.steps[0].target
         self._complete(entry, Sighting(target, entry.fingerprint, identity))
         if entry.undoes is None:
-            confidence = round(entry.confidence, 4)
-            self._tell("moved", path=source, to=target, category=entry.category, confidence=confidence)
+            sure = round(entry.confidence, 4)
+            self._tell("moved", path=source, to=target, category=entry.category, confidence=sure)
         else:
             self._tell("undone", path=source, to=target)
         return self._memory.journal.entry(entry.number)

@@ -21,6 +21,11 @@ class Categories:
         rows = self._db.execute("SELECT id, name, device, inode, present FROM categories ORDER BY name")
         return [Known(row[0], category_of(row[1]), row[2], row[3], bool(row[4])) for row in rows]
 
+    def stands(self, folder: Folder | None) -> bool:
+        """Whether this is the folder of a category that stands, on the same disk as at the last look."""
+        query = "SELECT 1 FROM categories WHERE name = ? AND device = ? AND inode = ? AND present"
+        return folder is not None and bool(self._db.one(query, blob(folder.name), folder.device, folder.inode))
+
     def add(self, folder: Folder) -> None:
         """A folder never seen."""
         self._db.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import pytest
 
@@ -183,3 +184,30 @@ def test_nothing_is_filed_under_the_mount_point_of_an_unplugged_category(househo
             home.settle(seconds=700)
             assert standing(home) == {"cats", "dogs", "city", "sea"}
             assert home.home_of("sea/0.mp4") == ("sea", "owner")
+
+
+@as_root
+def test_a_disk_unplugged_between_the_look_and_the_move_gets_nothing_under_its_mount_point(household, tmp_path):
+    home = household(taught(10))
+    sea, disk = home.root / "sea", tmp_path / "disk"
+    with tmpfs(disk):
+        for video in list(sea.iterdir()):
+            shutil.move(video, disk)
+        with bind(disk, sea):
+            home.settle()
+            filed = home.sorter.filer.file
+
+            def unplugged(sighting, move):
+                subprocess.run(["umount", sea], check=True)
+                try:
+                    return filed(sighting, move)
+                finally:
+                    subprocess.run(["mount", "--bind", disk, sea], check=True)
+
+            home.sorter.filer.file = unplugged
+            home.files({"late.mp4": b"sea 100"})
+            assert "late.mp4" in home.tree
+            home.sorter.filer.file = filed
+            home.settle(seconds=700)
+            assert "late.mp4" in home.tree["sea"]
+        assert not home.tree["sea"]
