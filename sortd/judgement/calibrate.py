@@ -28,7 +28,7 @@ _EVEN_ODDS = 0.5
 _NEARLY_CERTAIN = 1 - 1e-6
 _UNLIKELY = 0.05
 _HALVINGS = 20
-_PLAINLY = 1.1
+_PLAINLY = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ class Evidence:
     """[n], to its nearest example; 2 where there is none."""
     weights: Vector
     """[n], how many videos of the stream each stands for: 1 for an example."""
+    most: float = 1.0
+    """The share of the examples that may move at most."""
 
     @property
     def inside(self) -> BoolVector:
@@ -221,7 +223,11 @@ def policy_for(
 ) -> Policy:
     """Set the limits of a move so that each category keeps its target, or else the common one, in expectation."""
     predicted, confidence, correct = evidence.predicted, evidence.confidence, evidence.correct
-    may_move = _plain_enough(evidence, evidence.distinct >= min_examples, target_precision)
+    may_move, surest = evidence.distinct >= min_examples, 0.0
+    if evidence.most < 1:  # strangers may come that are harder than all there are: none is picked as plain by those
+        surest = float(np.quantile(confidence[evidence.inside], 1 - evidence.most))
+    else:
+        may_move = _plain_enough(evidence, may_move, target_precision)
     pool = may_move[predicted]
     min_confidence = {}
     for number, name in enumerate(evidence.categories):
@@ -230,9 +236,9 @@ def policy_for(
         target = targets.get(name, target_precision)
         common = threshold_for(confidence[pool], correct[pool], target, evidence.weights[pool])
         own = pool & (predicted == number) & evidence.inside
-        threshold = (
-            None if common is None else tightened(common, confidence[own], correct[own], target_precision=target)
-        )
+        if common is None:
+            continue
+        threshold = tightened(max(common, surest), confidence[own], correct[own], target_precision=target)
         if threshold is not None:
             min_confidence[name] = threshold
     policy = Policy(min_confidence, min_examples=min_examples)

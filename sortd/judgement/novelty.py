@@ -16,8 +16,10 @@ FEW = 50
 HALF = 0.5
 
 _NO_EXCESS = 0.08
-_CHANCE = 0.6
+_CHANCE = 0.8
 _BOUND = 0.25
+_LEAST_LIKE = 0.1
+_FAR = 0.6
 _STEEPEST = 3.0
 _HALVINGS = 40
 _TINY = 1e-9
@@ -74,6 +76,18 @@ def share_of_outsiders(known: Vector, unsorted: Vector) -> float:
 def mean_of_outsiders(known: Vector, unsorted: Vector, share: float) -> float:
     """What the mean of the outsiders among the unsorted must be, where the rest is as the known are."""
     return float((unsorted.mean() - (1 - share) * known.mean()) / share)
+
+
+def are_far(known: Vector, imagined: Vector, unsorted: Vector, share: float) -> bool:
+    """Whether the outsiders among the unsorted are plainly less like any category than the imagined ones are.
+
+    All are likenesses. Less than the least of ten imagined ones have counts as that much: a few that are like nothing
+    at all say nothing of the others, which may be the harder ones.
+    """
+    floor = float(np.quantile(imagined, _LEAST_LIKE))
+    middle = float(np.maximum(imagined, floor).mean())
+    mean = mean_of_outsiders(np.maximum(known, floor), np.maximum(unsorted, floor), share)
+    return middle - mean >= _FAR * (middle - floor)
 
 
 def balanced(values: Vector, mean: float) -> Vector:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sortd.domain import Matrix, Vector
 from sortd.judgement.calibrate import BoolVector, softmax, temperature_for
-from sortd.judgement.novelty import HALF, balanced, marks, mean_of_outsiders, share_of_outsiders
+from sortd.judgement.novelty import HALF, are_far, balanced, marks, mean_of_outsiders, share_of_outsiders
 from sortd.learn.classifier import Layer, layer_scores, neighbour_scores
 from sortd.learn.folds import Numbers
 
@@ -29,6 +29,12 @@ _MANY = 500
 _IMAGINED = 8
 """So many videos passed over count as much as all that are left out."""
 _LEAST_SHARE = 0.1
+SUREST = 0.45
+"""This part of the known videos, the surest, may move while outsiders seem to come and none was passed over yet.
+
+Nothing tells then how like a category they may be: one that was never filed can look like another more than any two
+that are.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +138,8 @@ class Trial:
     weights: Vector
     outsiders: float
     """The share of the stream that is thought to belong nowhere."""
+    most: float
+    """The share of the examples that may move at most."""
 
 
 def try_out(lesson: Lesson, fit: Fit, scores: Matrix, *, temperature: float, unsorted: Matrix | None) -> Trial:
@@ -151,17 +159,18 @@ def try_out(lesson: Lesson, fit: Fit, scores: Matrix, *, temperature: float, uns
     alone = (imagined.scores > _NEVER).sum(axis=1) == 1
     imagined.marks[alone, 0] = np.median(inside.marks[:, 0])
     likenesses = [part.marks[:, 1] for part in (inside, known, imagined)]
+    at_least, most = max(signs, _LEAST_SHARE), 1.0
     if len(known.rows):
         weights = balanced(likenesses[2], float(likenesses[1].mean()))
-    elif unsorted is not None:
-        mean = mean_of_outsiders(likenesses[0], unsorted[:, 1], max(signs, _LEAST_SHARE))
-        weights = balanced(likenesses[2], mean)
+    elif unsorted is not None and are_far(likenesses[0], likenesses[2], unsorted[:, 1], at_least):
+        weights = balanced(likenesses[2], mean_of_outsiders(likenesses[0], unsorted[:, 1], at_least))
     else:
         weights = np.ones(len(imagined.rows), np.float32)
+        most = 1.0 if unsorted is None else SUREST
     weights = np.append(np.ones(len(known.rows)), weights * _IMAGINED / max(1, len(weights)))
     share = max(HALF, signs)
     weights *= share / (1 - share) * len(inside.rows) / weights.sum()
-    return _joined(lesson, [inside, known, imagined], weights, temperature=temperature, share=share)
+    return _joined(lesson, [inside, known, imagined], weights, temperature=temperature, share=share, most=most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +185,13 @@ def _part(lesson: Lesson, rows: Numbers, scores: Matrix) -> _Part:
 
 
 def _joined(
-    lesson: Lesson, parts: Sequence[_Part], outside: NDArray[np.floating[Any]], *, temperature: float, share: float
+    lesson: Lesson,
+    parts: Sequence[_Part],
+    outside: NDArray[np.floating[Any]],
+    *,
+    temperature: float,
+    share: float,
+    most: float = 1.0,
 ) -> Trial:
     """Make one trial of the parts, of which the first holds those that belong; `outside` are the others' weights."""
     inside, *_ = parts
@@ -188,4 +203,5 @@ def _joined(
         marks=np.concatenate([part.marks for part in parts]),
         weights=np.append(np.ones(len(inside.rows)), outside).astype(np.float32),
         outsiders=share,
+        most=most,
     )

@@ -136,10 +136,10 @@ def train(
         margin=first - second,
         distance=1 - trial.marks[:, 1],
         weights=trial.weights,
+        most=trial.most,
     )
     policy = policy_for(evidence, target_precision=target_precision, targets=targets, min_examples=MIN_EXAMPLES)
-    moved = evidence.moved(policy)[evidence.inside]
-    right = evidence.correct[evidence.inside]
+    moved, right = evidence.moved(policy)[evidence.inside], evidence.correct[evidence.inside]
     return replace(
         told,
         policy=policy,

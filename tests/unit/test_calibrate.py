@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -211,6 +213,11 @@ def test_a_category_that_draws_others_in_is_tightened_while_the_other_keeps_its_
     moved = mixed.moved(limits)
     assert moved[mixed.predicted == 0].all()
     assert (moved & ~mixed.correct).sum() == 1
+
+
+def test_where_strangers_of_unknown_kind_come_only_the_surest_part_may_move() -> None:
+    known = replace(evidence(), most=0.25)
+    assert known.moved(policy(known)).sum() == 10
 
 
 def test_the_report_tells_the_owner_why_a_category_waits() -> None:

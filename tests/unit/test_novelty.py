@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sortd.domain import Vector
-from sortd.judgement.novelty import balanced, marks, mean_of_outsiders, reckoned_with, share_of_outsiders
+from sortd.judgement.novelty import are_far, balanced, marks, mean_of_outsiders, reckoned_with, share_of_outsiders
 
 
 def sureness(number: int, *, around: float, seed: int) -> Vector:
@@ -31,6 +31,26 @@ def test_the_outsiders_mean_is_what_the_others_leave() -> None:
     known, outside = sureness(1000, around=5, seed=1), sureness(300, around=1, seed=2)
     unsorted = np.append(sureness(700, around=5, seed=3), outside)
     assert mean_of_outsiders(known, unsorted, 0.3) == pytest.approx(outside.mean(), abs=0.5)
+
+
+def like(number: int, *, around: float, seed: int) -> Vector:
+    return np.random.default_rng(seed).normal(around, 0.05, number).astype(np.float32)
+
+
+KNOWN, IMAGINED = like(300, around=0.8, seed=1), like(300, around=0.6, seed=2)
+
+
+@pytest.mark.parametrize("around", [0.3, 0.45])
+def test_outsiders_that_are_like_nothing_are_far(around: float) -> None:
+    unsorted = np.append(like(210, around=0.8, seed=3), like(90, around=around, seed=4))
+    assert are_far(KNOWN, IMAGINED, unsorted, 0.3)
+
+
+@pytest.mark.parametrize("around", [[0.6, 0.6], [0.8, 0.6], [0.1, 0.7]])
+def test_outsiders_of_which_some_are_like_a_category_are_not_far(around: list[float]) -> None:
+    outside = [like(45, around=place, seed=seed) for seed, place in enumerate(around, start=4)]
+    unsorted = np.concatenate([like(210, around=0.8, seed=3), *outside])
+    assert not are_far(KNOWN, IMAGINED, unsorted, 0.3)
 
 
 def test_weights_move_the_mean_where_it_is_wished_within_reason() -> None:
