@@ -93,8 +93,7 @@ def train(
             unsorted_nearest=likeness(unsorted, vectors, space).max(axis=1) if len(unsorted) >= FEW else None,
         )
         mean = _mean(vectors, space)
-        centred = [centre(some, mean, space) for some in (rows, unsorted)]
-        turn, inputs = _turned(centred[0], np.concatenate(centred), seed)
+        turn, inputs = _turned(centre(rows, mean, space), seed)
         lesson = Lesson(owners, len(categories), likenesses, inputs, folds_for(owners, series, seed=seed), seed)
         inside = lesson.held & (owners < len(categories))
         if not inside.any():
@@ -214,13 +213,13 @@ def _mean(vectors: Matrix, space: FeatureSpace) -> Vector:
     return mean
 
 
-def _turned(centred: Matrix, everything: Matrix, seed: int) -> tuple[Matrix, Matrix]:
-    """Turn the rows into the few directions in which all differ: [dim, components] and [n, components].
+def _turned(centred: Matrix, seed: int) -> tuple[Matrix, Matrix]:
+    """Turn the rows into the few directions in which they differ: [dim, components] and [n, components].
 
     That is no loss below 256 examples, a small one above, and saves most of the time of the fits.
     """
-    components = min(_COMPONENTS, *everything.shape)
-    turn = PCA(components, random_state=seed).fit(everything).components_.T
+    components = min(_COMPONENTS, *centred.shape)
+    turn = PCA(components, random_state=seed).fit(centred).components_.T
     turned = centred @ turn
     # Of a length at which regularisation and learning rate below are right, whatever the encoder.
     scale = 3 / np.sqrt((turned**2).sum(axis=1).mean())
