@@ -190,30 +190,52 @@ def evaluate(
     passed_over: Annotated[
         int | None, typer.Option("--passed-over", min=0, help="Outsiders known as passed over; else all.")
     ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Over your own filing order instead, learning as it goes.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Measure how good the sorter is, on examples held out from it."""
+    """Measure how good the sorter is, on examples held out from it.
+
+    With --replay: how many it would have filed, and how many wrongly, had it served from your first video on. Each is
+    decided before it is learned from; what stands unsorted counts as belonging nowhere.
+    """
+    from sortd.commands import evaluate as measures  # noqa: PLC0415 - as above
     from sortd.commands import facts  # noqa: PLC0415 - as above
-    from sortd.commands.evaluate import embeddings_of, lines  # noqa: PLC0415 - as above
     from sortd.learn.evaluate import Embeddings, Plan, measured  # noqa: PLC0415 - as above
+    from sortd.learn.replay import replayed  # noqa: PLC0415 - as above
 
     settings = settings_from(config, library, root)
+    wished = settings.move.target_precision if target is None else target
+    names = [name for name in outsiders.split(",") if name]
+    if replay:
+        if per_category is not None or passed_over is not None or (names and embeddings is None):
+            raise typer.BadParameter("your own order leaves nothing to draw or to leave out", param_hint="--replay")
+        if embeddings is not None:
+            data = Embeddings.read(embeddings)
+            stream, targets = measures.stream_from(data, data.called(names)), {}
+        else:
+            with facts.reading(settings) as read:
+                stream, targets = measures.stream_of(known(read, settings)), measures.targets_of(known(read, settings))
+        told = replayed(stream, measures.rules_of(settings, target=wished, targets=targets))
+        show(told, lambda told: typer.echo(measures.replay_line(told)), as_json=as_json)
+        return
     if embeddings is not None:
         data = Embeddings.read(embeddings)
     else:
         with facts.reading(settings) as read:
-            data = embeddings_of(known(read, settings), settings)
+            data = measures.embeddings_of(known(read, settings), settings)
     plan = Plan(
         per_category=per_category,
         draws=draws,
-        target=settings.move.target_precision if target is None else target,
-        outsiders=data.called(name for name in outsiders.split(",") if name),
+        target=wished,
+        outsiders=data.called(names),
         passed_over=passed_over,
         candidates=settings.train.candidates,
     )
-    show(measured(data, plan), lambda told: typer.echo("\n".join(lines(told))), as_json=as_json)
+    show(measured(data, plan), lambda told: typer.echo("\n".join(measures.lines(told))), as_json=as_json)
 
 
 @app.command()

@@ -12,11 +12,12 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sortd.domain import Fingerprint
 from sortd.store.database import Database, parsed
 
 DECISION_LOG = Path(".sortd") / "decisions.jsonl"
@@ -24,6 +25,8 @@ DECISION_LOG = Path(".sortd") / "decisions.jsonl"
 
 LONGEST = 1 << 20
 """Bytes of a line; no decision comes near it."""
+
+_WORDS = ("labelled", "corrected", "confirmed", "withdrawn", "undone")
 
 _HIGHEST = 10**12
 """A line's number; anything above it is damage, and would leave no numbers for those to come."""
@@ -107,6 +110,20 @@ def read_after(path: Path, known: int) -> tuple[list[Line], int]:
                 lines.clear()
                 skipped = 0
     return lines, skipped
+
+
+def last_words(lines: Iterable[Line]) -> dict[Fingerprint, float]:
+    """When the owner last said of each video where it belongs, or that it does not belong where it was."""
+    said: dict[Fingerprint, float] = {}
+    for line in lines:
+        clip, was = line.facts.get("video"), line.facts.get("was")
+        if not isinstance(clip, str):
+            continue
+        if line.did in _WORDS:
+            said[Fingerprint(clip)] = line.at
+        elif line.did == "changed" and was in said:
+            said[Fingerprint(clip)] = said[was]
+    return said
 
 
 def _parsed(raw: bytes) -> Line | None:

@@ -14,7 +14,7 @@ _UNSORTED = (
     "SELECT v.fingerprint FROM videos v WHERE v.home IS NULL"
     " AND EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND NOT f.gone)"
 )
-_LATER = 5
+PASSED_OVER_AFTER = 5
 """So many videos that came later must have been filed until one that still stands there was passed over."""
 
 
@@ -109,7 +109,7 @@ class Features:
         later = self._db.execute(
             "SELECT v.first_seen FROM videos v WHERE v.placed_by = 'owner' AND v.home IS NOT NULL"
             " ORDER BY v.first_seen DESC LIMIT 1 OFFSET ?",
-            _LATER - 1,
+            PASSED_OVER_AFTER - 1,
         ).fetchone()
         rows = self._db.execute(
             f"{_UNSORTED} AND {complete(space)}"

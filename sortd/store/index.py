@@ -228,6 +228,10 @@ class Index:
         )
         return [Fingerprint(row[0]) for row in rows]
 
+    def first_seen(self) -> dict[Fingerprint, float]:
+        """When each video came, or came back."""
+        return {Fingerprint(row[0]): row[1] for row in self._db.execute("SELECT fingerprint, first_seen FROM videos")}
+
     def vetoed(self, category: Category) -> list[Fingerprint]:
         """Videos that sortd never moves into this category."""
         rows = self._db.execute(

@@ -280,6 +280,15 @@ def test_json_is_ascii_and_carries_every_byte_of_a_name(home: Home) -> None:
     assert home.tells("explain", LATIN1)["path"] == LATIN1
 
 
+def test_a_replay_counts_every_video_that_is_filed_or_stands_unsorted_once(home: Home) -> None:
+    told = home.tells("evaluate", "--replay")
+    assert keys(told) == "filed wrongly left outsiders_moved"
+    assert told["filed"] + told["left"] == 4 * TAUGHT + len(UNSURE)
+    assert told["outsiders_moved"] == 0
+    line = f"would have filed {told['filed']}, {told['wrongly']} wrongly and 0 that belong nowhere; "
+    assert home.says("evaluate", "--replay").startswith(line)
+
+
 # What people read
 
 
