@@ -129,7 +129,11 @@ def _held(read: Reading, name: Category) -> str:
 
 def _why_not(read: Reading, entry: Mapping[str, Any]) -> str:
     if entry.get("why"):
-        return str(entry["why"])
+        like = next(
+            (known.name for known in read.memory.categories.all() if str(known.number) == entry.get("like")), None
+        )
+        helps = f", most in {like}: more examples of both would help" if like else ""
+        return f"{entry['why']}{helps}"
     learned = "it taught nothing when sortd learned last" if read.judge.classifier else "nothing was learned yet"
     return read.memory.database.note(PROBLEM) or learned
 

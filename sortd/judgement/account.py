@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from sortd.domain import Policy
-from sortd.judgement.calibrate import CategoryReport, Evidence, precision_bound
+from collections.abc import Mapping
+
+import numpy as np
+
+from sortd.domain import Category, Policy
+from sortd.judgement.calibrate import BoolVector, CategoryReport, Evidence, precision_bound
+from sortd.judgement.forecast import growth_until_moves, labels_until_moves
 
 
-def category_reports(evidence: Evidence, policy: Policy) -> tuple[CategoryReport, ...]:
+def category_reports(
+    evidence: Evidence, policy: Policy, *, target_precision: float, targets: Mapping[Category, float]
+) -> tuple[CategoryReport, ...]:
     """Tell how each category fared under the policy."""
     moved = evidence.moved(policy) & evidence.inside
     reports = []
@@ -14,6 +21,8 @@ def category_reports(evidence: Evidence, policy: Policy) -> tuple[CategoryReport
         own = evidence.truth == number
         here = moved & (evidence.predicted == number)
         n_moved, n_wrong = int(here.sum()), int((here & ~evidence.correct).sum())
+        target = targets.get(name, target_precision)
+        why, like = ("", None) if name in policy.min_confidence else _why_not(evidence, policy, number, target)
         reports.append(
             CategoryReport(
                 name=name,
@@ -23,28 +32,50 @@ def category_reports(evidence: Evidence, policy: Policy) -> tuple[CategoryReport
                 wrong=n_wrong,
                 precision_bound=precision_bound(n_moved, n_wrong),
                 min_confidence=policy.min_confidence.get(name),
-                why="" if name in policy.min_confidence else _why_not(evidence, policy, number),
+                why=why,
+                like=like,
             )
         )
     return tuple(reports)
 
 
-def _why_not(evidence: Evidence, policy: Policy, number: int) -> str:
-    labels, distinct = int(evidence.labels[number]), int(evidence.distinct[number])
-    if labels < policy.min_examples:
-        return f"it has {_count(labels, 'example')}; automatic moves begin at {policy.min_examples}"
-    if distinct < policy.min_examples:
-        return f"its {labels} examples are copies of {_count(distinct, 'video')}; moves begin at {policy.min_examples}"
-    here = (evidence.predicted == number) & evidence.inside
-    wrong = int((here & ~evidence.correct).sum())
-    if wrong:
-        return f"of the {_count(int(here.sum()), 'known video')} taken for it, {wrong} belong elsewhere"
-    tested = int(evidence.inside.sum())
-    least = min(policy.min_confidence.values(), default=1.0)
-    strangers = (evidence.predicted == number) & ~evidence.inside & (evidence.confidence >= least)
+def _why_not(evidence: Evidence, policy: Policy, number: int, target: float) -> tuple[str, Category | None]:
+    """Why a category gets no moves and what would help, and the category it is mixed up with, if that is why."""
+    labels, distinct, least = int(evidence.labels[number]), int(evidence.distinct[number]), policy.min_examples
+    if distinct < least <= labels:
+        return f"its {labels} examples are copies of {_count(distinct, 'video')}; moves begin at {least}", None
+    taken = (evidence.predicted == number) & evidence.inside
+    wrong = taken & ~evidence.correct
+    told = f"of the {_count(int(taken.sum()), 'known video')} taken for it, {int(wrong.sum())} belong elsewhere"
+    if wrong.any() and policy.min_confidence and labels >= least:
+        return told, _most_of(evidence, wrong)
+    enough = _enough(evidence, policy, number, target)
+    if enough is not None and enough > labels:
+        return f"{_count(labels, 'label')}, moves begin near {enough}", None
+    if labels < least:
+        return f"{_count(labels, 'label')}, moves begin at {least} at the earliest", None
+    if wrong.any():
+        return told, _most_of(evidence, wrong)
+    strangers = (evidence.predicted == number) & ~evidence.inside
     if strangers.any():
-        return "videos that do not belong there would look too much like it"
-    return f"only {tested} known videos could be used to test the sorter: too few to promise its precision"
+        return "videos that do not belong there would look too much like it", None
+    return "too many known videos are taken for those of other categories to promise its precision", None
+
+
+def _enough(evidence: Evidence, policy: Policy, number: int, target: float) -> int | None:
+    """With how many labels its moves may begin, were those of all that pool with it to grow alike; None: no telling."""
+    pooled = np.array([not policy.min_confidence or name in policy.min_confidence for name in evidence.categories])
+    pooled[number] = True
+    pool = pooled[evidence.predicted]
+    growth = growth_until_moves(evidence.confidence[pool], evidence.correct[pool], evidence.weights[pool], target)
+    total = int(evidence.labels[pooled].sum())
+    enough = labels_until_moves(int(evidence.labels[number]), total, int(pooled.sum()), growth)
+    return None if enough is None else max(enough, policy.min_examples)
+
+
+def _most_of(evidence: Evidence, which: BoolVector) -> Category:
+    """The category in which most of these belong."""
+    return evidence.categories[int(np.bincount(evidence.truth[which]).argmax())]
 
 
 def _count(number: int, noun: str) -> str:

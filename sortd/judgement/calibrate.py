@@ -47,6 +47,8 @@ class CategoryReport:
     """With 95 % certainty at least this share of such moves is right: told, not required."""
     min_confidence: float | None
     why: str
+    like: Category | None = None
+    """The category whose videos it is mistaken for, where that is why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def threshold_for(
     The threshold lies in the gap below the last example that it lets through, a third of the way down: a new video
     falls short of all n with a chance of 1 in n + 1, and that one is reckoned with as wrong.
     """
-    cuts, moves, wrong = _cuts(confidence, correct, np.ones(len(confidence)) if weights is None else weights)
+    cuts, moves, wrong = cuts_of(confidence, correct, np.ones(len(confidence)) if weights is None else weights)
     if not len(cuts):
         return None
     stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
@@ -177,7 +179,7 @@ def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, targ
     `confidence` and `correct` are of the examples predicted to be of this category. One mistake proves nothing and
     is forgiven, unless it is half of all there is; a second within the first 1 / (1 - target) moves is not.
     """
-    cuts, moves, wrong = _cuts(confidence, correct, np.ones(len(confidence)))
+    cuts, moves, wrong = cuts_of(confidence, correct, np.ones(len(confidence)))
     fits = (wrong - 1 <= (1 - target_precision) * moves + _ROUNDING) & (2 * wrong < moves)
     above = cuts >= threshold
     if not above.any() or fits[above][-1]:
@@ -185,7 +187,7 @@ def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, targ
     return float(cuts[above & fits][-1]) if fits[above].any() else None
 
 
-def _cuts(
+def cuts_of(
     confidence: Vector, correct: BoolVector, weights: NDArray[np.floating[Any]]
 ) -> tuple[Vector, NDArray[np.float64], NDArray[np.float64]]:
     """Each confidence that occurs, highest first, with how many examples reach it and how many of those are wrong."""

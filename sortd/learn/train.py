@@ -146,7 +146,7 @@ def train(
             accuracy=float(right.mean()),
             coverage=float(moved.mean()),
             precision=float(right[moved].mean()) if moved.any() else None,
-            categories=category_reports(evidence, policy),
+            categories=category_reports(evidence, policy, target_precision=target_precision, targets=targets),
             outsiders=trial.outsiders,
         ),
     )

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sortd.domain import Category, Policy, Vector
-from sortd.judgement.account import category_reports
 from sortd.judgement.calibrate import (
     BoolVector,
     Evidence,
@@ -218,15 +217,3 @@ def test_a_category_that_draws_others_in_is_tightened_while_the_other_keeps_its_
 def test_where_strangers_of_unknown_kind_come_only_the_surest_part_may_move() -> None:
     known = replace(evidence(), most=0.25)
     assert known.moved(policy(known)).sum() == 10
-
-
-def test_the_report_tells_the_owner_why_a_category_waits() -> None:
-    few = evidence(labels=(40, 2))
-    cats, dogs = category_reports(few, policy(few))
-    assert (cats.why, cats.moved, cats.wrong) == ("", 40, 0)
-    assert dogs.min_confidence is None
-    assert dogs.why == "it has 2 examples; automatic moves begin at 4"
-    copies = evidence(labels=(40, 9), distinct=(40, 1))
-    assert "copies of 1 video" in category_reports(copies, policy(copies))[1].why
-    small = evidence(labels=(6, 6))
-    assert "only 12 known videos" in category_reports(small, policy(small))[0].why

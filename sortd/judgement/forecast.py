@@ -1,0 +1,34 @@
+"""How many labels it may take until a folder moves, as far as the evidence at hand can tell."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+
+from sortd.domain import Vector
+from sortd.judgement.calibrate import BoolVector, cuts_of
+
+_FORESEEABLE = 10.0
+_ROUNDING = 1e-9
+
+
+def growth_until_moves(confidence: Vector, correct: BoolVector, weights: Vector, target_precision: float) -> float:
+    """Tell how many times as much evidence would meet the target, were as many of it wrong as now; inf: none would.
+
+    It is the bound that a threshold must meet, (wrong + 1) / (n + 1) <= 1 - target with the next mistake counted,
+    asked of n and wrong grown alike, at the cut where the least growth does it.
+    """
+    _, moves, wrong = cuts_of(confidence, correct, weights)
+    if not len(moves):
+        return float("inf")
+    allowed = 1 - target_precision
+    stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
+    gained = allowed * moves - wrong
+    growths = np.where(gained > 0, (1 + stopped_by - allowed) / np.where(gained > 0, gained, 1), np.inf)
+    return float(growths.min())
+
+
+def labels_until_moves(labels: int, total: int, categories: int, growth: float) -> int | None:
+    """How many labels this category has once those that are missing are spread over all; None: that is too far off."""
+    return None if growth > _FORESEEABLE else labels + ceil(max(0, growth - 1) * total / categories - _ROUNDING)

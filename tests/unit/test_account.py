@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+
+from sortd.domain import Category
+from sortd.judgement.account import category_reports
+from sortd.judgement.calibrate import CategoryReport, Evidence, policy_for
+
+CATS, DOGS = Category("cats"), Category("dogs")
+
+
+def evidence(*groups: tuple[Category, Category, int, float], distinct: tuple[int, int] | None = None) -> Evidence:
+    """Of each group: where so many videos belong, what they are taken for, and how surely."""
+    numbers = {CATS: 0, DOGS: 1}
+    truth = np.repeat([numbers[own] for own, *_ in groups], [count for *_, count, _ in groups])
+    predicted = np.repeat([numbers[taken] for _, taken, *_ in groups], [count for *_, count, _ in groups])
+    confidence = np.repeat([sure for *_, sure in groups], [count for *_, count, _ in groups]).astype(np.float32)
+    labels = np.bincount(truth, minlength=2)
+    return Evidence(
+        (CATS, DOGS),
+        labels,
+        np.array(distinct or labels),
+        truth=truth,
+        predicted=predicted,
+        confidence=confidence,
+        margin=2 * confidence - 1,
+        distance=np.full(len(truth), 0.1, np.float32),
+        weights=np.ones(len(truth), np.float32),
+    )
+
+
+def reports(known: Evidence, targets: dict[Category, float] | None = None) -> tuple[CategoryReport, ...]:
+    policy = policy_for(known, target_precision=0.95, targets=targets or {}, min_examples=4)
+    return category_reports(known, policy, target_precision=0.95, targets=targets or {})
+
+
+def test_of_a_category_that_moves_nothing_is_said_but_how_it_fared() -> None:
+    cats, dogs = reports(evidence((CATS, CATS, 40, 0.9), (DOGS, DOGS, 2, 0.9)))
+    assert (cats.why, cats.moved, cats.wrong, cats.like) == ("", 40, 0, None)
+    assert (dogs.why, dogs.min_confidence) == ("2 labels, moves begin near 4", None)
+
+
+def test_six_faultless_labels_in_each_of_two_folders_move_from_ten_on_for_twenty_are_more_than_nineteen() -> None:
+    assert [one.why for one in reports(evidence((CATS, CATS, 6, 0.9), (DOGS, DOGS, 6, 0.9)))] == [
+        "6 labels, moves begin near 10"
+    ] * 2
+    enough = reports(evidence((CATS, CATS, 10, 0.9), (DOGS, DOGS, 10, 0.9)))
+    assert [one.why for one in enough] == ["", ""]
+
+
+def test_a_folder_that_asks_for_more_is_told_of_more() -> None:
+    # 99 faultless ones would do, and there are 80: the 19 that are missing are shared by two folders.
+    cats, dogs = reports(evidence((CATS, CATS, 40, 0.9), (DOGS, DOGS, 40, 0.9)), {CATS: 0.99})
+    assert (cats.why, dogs.why) == ("40 labels, moves begin near 50", "")
+
+
+def test_copies_of_one_video_do_not_count() -> None:
+    _, dogs = reports(evidence((CATS, CATS, 40, 0.9), (DOGS, DOGS, 9, 0.9), distinct=(40, 1)))
+    assert dogs.why == "its 9 examples are copies of 1 video; moves begin at 4"
+
+
+def test_where_the_others_move_a_look_alike_is_named() -> None:
+    _, dogs = reports(evidence((CATS, CATS, 90, 0.9), (CATS, DOGS, 5, 0.95), (DOGS, DOGS, 5, 0.6)))
+    assert dogs.why == "of the 10 known videos taken for it, 5 belong elsewhere"
+    assert dogs.like == CATS
+
+
+def test_no_number_is_told_where_no_number_would_help() -> None:
+    cats, dogs = reports(evidence((CATS, DOGS, 3, 0.9), (DOGS, CATS, 5, 0.9)))
+    assert cats.why == "3 labels, moves begin at 4 at the earliest"
+    assert (dogs.why, dogs.like) == ("of the 3 known videos taken for it, 3 belong elsewhere", CATS)
