@@ -146,7 +146,28 @@ def explain(read: Reading, path: PurePath, *, now: float) -> dict[str, Any]:
         "neighbours": _neighbours(read, clip),
         "label": record.home if record.placed_by is Placer.OWNER else None,
         "vetoes": sorted(record.vetoes),
+        "suspect": next((suspect for other, suspect in _suspects(read) if other == clip), None),
     }
+
+
+def suspects(read: Reading) -> list[dict[str, Any]]:
+    """The owner's labels that may be slips of the hand, the surest first."""
+    return [
+        {"path": str(sightings[0].path), **suspect}
+        for clip, suspect in _suspects(read)
+        if (sightings := read.memory.index.sightings(clip))
+    ]
+
+
+def _suspects(read: Reading) -> Iterator[tuple[Fingerprint, dict[str, Any]]]:
+    """What the last training suspected, where the owner has not filed it anew since."""
+    serving = read.memory.classifiers.serving()
+    names = {str(known.number): known.name for known in read.memory.categories.all() if known.present}
+    for suspect in serving.report.get("suspects", ()) if serving else ():
+        clip, home, like = Fingerprint(suspect["fingerprint"]), names.get(suspect["home"]), names.get(suspect["like"])
+        record = read.memory.index.record(clip)
+        if like and record.home == home and record.placed_by is Placer.OWNER:
+            yield clip, {"category": home, "like": like, "confidence": round(suspect["confidence"], 4)}
 
 
 def history(read: Reading) -> list[dict[str, Any]]:

@@ -62,18 +62,25 @@ def status(told: Told) -> None:
     transcripts = f", {told['transcripts']} transcripts" if told["transcripts"] else ""
     out.print(f"encoder     {told['encoder']} on {told['device']}{transcripts}")
     if told["categories"]:
-        out.print()
-        header, *rows = _aligned([("category", "labels", "placed", "moves from"), *map(_category, told["categories"])])
-        out.print(header, style="bold")
-        for row, category in zip(rows, told["categories"], strict=True):
-            out.print(row)
-            if category["why"] != MOVES:
-                out.print(f"    {_text(category['why'])}")
+        _categories(out, told["categories"])
+    for one in told["suspects"]:
+        out.print(f"may be misfiled: {_text(one['path'])} looks like {_text(one['like'])}")
     if told["set_aside"]:
         out.print("\nset aside", style="bold")
         for aside in told["set_aside"]:
             out.print(f"{aside['reason']}  {_text(aside['path'])}")
             out.print(f"    {_text(aside['message'])}")
+
+
+def _categories(out: Console, told: Sequence[Told]) -> None:
+    rows = [(_text(c["name"]), f"{c['labels']:6}", f"{c['placed']:6}", _share(c["min_confidence"])) for c in told]
+    header, *lines = _aligned([("category", "labels", "placed", "moves from"), *rows])
+    out.print()
+    out.print(header, style="bold")
+    for line, category in zip(lines, told, strict=True):
+        out.print(line)
+        if category["why"] != MOVES:
+            out.print(f"    {_text(category['why'])}")
 
 
 def preview(told: Sequence[Told]) -> None:
@@ -101,6 +108,8 @@ def explain(told: Told) -> None:
     out.print(f"{_text(told['path'])} {verdict}", style="bold")
     if reason:
         out.print(WAYS_OUT.get(reason, SET_ASIDE).format(category=category))
+    if told["suspect"]:
+        out.print(f"looks more like {_text(told['suspect']['like'])} ({told['suspect']['confidence']:.2f})")
     rows = [("likely", _share(p), _text(name)) for name, p in told["ranking"][:LISTED]]
     for neighbour in told["neighbours"]:
         path = "(a video that is gone)" if neighbour["path"] is None else _text(neighbour["path"])
@@ -264,10 +273,6 @@ def _aligned(rows: Sequence[Row]) -> list[str]:
         [cell + " " * (width - cell_len(cell)) for cell, width in zip(row[:-1], widths, strict=True)] for row in rows
     )
     return ["  ".join([*cells, row[-1]]).rstrip() for cells, row in zip(padded, rows, strict=True)]
-
-
-def _category(told: Told) -> Row:
-    return _text(told["name"]), f"{told['labels']:6}", f"{told['placed']:6}", _share(told["min_confidence"])
 
 
 def _because(fact: str, why: str) -> str:

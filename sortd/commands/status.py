@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any
 
-from sortd.commands.facts import Reading, away_because, iso, opened
+from sortd.commands.facts import Reading, away_because, iso, opened, suspects
 from sortd.commands.report import MOVES
 from sortd.config import Config
 from sortd.disk.guard import Found, find
@@ -48,6 +48,7 @@ def status(config: Config) -> dict[str, Any]:
         "set_aside": [],
         "open_moves": 0,
         "transcripts": 0,
+        "suspects": [],
         "encoder": encoder(extract_settings(config)),
         "device": "cpu",
         "versions": _versions(),
@@ -63,6 +64,7 @@ def status(config: Config) -> dict[str, Any]:
                 for aside in memory.backlog.set_aside()
             ]
             told["open_moves"] = memory.journal.open_count()
+            told["suspects"] = suspects(read)
             told["transcripts"] = memory.features.transcripts(memory.space)
             told["device"] = memory.database.note(DEVICE) or told["device"]
             if told["state"] == "stopped" and is_paused(memory):

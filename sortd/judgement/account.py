@@ -1,14 +1,28 @@
-"""What a training tells of each category: how it fared, and why it gets no automatic moves."""
+"""What a training tells of each category: how it fared, why it gets no automatic moves, what may be misfiled in it.
+
+Slips: Brodley and Friedl, "Identifying mislabeled training data" (1999).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sortd.domain import Category, Policy
-from sortd.judgement.calibrate import BoolVector, CategoryReport, Evidence, precision_bound
+from sortd.domain import Category, Fingerprint, Matrix, Policy
+from sortd.judgement.calibrate import BoolVector, CategoryReport, Evidence, Suspect, precision_bound
 from sortd.judgement.forecast import growth_until_moves, labels_until_moves
+
+WIDE = 3
+"""So many times likelier elsewhere, for each other category, is a label that may be a slip of the hand.
+
+What mistakes elsewhere leave of certainty is shared by all categories, so the more there are the less is its own
+one's. Measured: docs/how-it-decides.md.
+"""
+
+MOST_SUSPECTS = 20
+
+_LEAST = 1e-9
 
 
 def category_reports(
@@ -37,6 +51,28 @@ def category_reports(
             )
         )
     return tuple(reports)
+
+
+def suspects(
+    evidence: Evidence, probabilities: Matrix, *, clips: Sequence[Fingerprint], held: BoolVector
+) -> tuple[Suspect, ...]:
+    """Labels that may be slips of the hand, the surest first.
+
+    `probabilities` [n, categories] are of the same n; `clips` are all labels, `held` tells which of them could be held
+    out.
+    """
+    tested = [clip for clip, was_held in zip(clips, held[: len(clips)], strict=True) if was_held]
+    truth, others = evidence.truth[evidence.inside], probabilities[evidence.inside]
+    rows = np.arange(len(truth))
+    own = others[rows, truth]
+    others[rows, truth] = 0
+    like, most = others.argmax(axis=1), others.max(axis=1)
+    odds = most / np.maximum(own, _LEAST)
+    return tuple(
+        Suspect(tested[row], evidence.categories[truth[row]], evidence.categories[like[row]], float(most[row]))
+        for row in np.argsort(-odds, kind="stable")[:MOST_SUSPECTS].tolist()
+        if odds[row] >= WIDE * (len(evidence.categories) - 1)
+    )
 
 
 def _why_not(evidence: Evidence, policy: Policy, number: int, target: float) -> tuple[str, Category | None]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sortd.domain import Category, Matrix, Policy, Vector
+from sortd.domain import Category, Fingerprint, Matrix, Policy, Vector
 
 BoolVector = NDArray[np.bool_]
 Numbers = NDArray[np.integer[Any]]
@@ -62,6 +62,17 @@ class CandidateReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A label whose video looks as if it belonged elsewhere to classifiers that had not seen it."""
+
+    fingerprint: Fingerprint
+    home: Category
+    like: Category
+    confidence: float
+    """Probability of the other category."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a training found out about itself. All shares are of the held-out examples."""
 
@@ -77,6 +88,8 @@ class Report:
     candidates: tuple[CandidateReport, ...]
     outsiders: float
     """The share of new videos that are reckoned with as belonging nowhere."""
+    suspects: tuple[Suspect, ...] = ()
+    """Labels that may be slips of the hand, the surest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from sortd.domain import Category, FeatureSpace, Matrix, Part, Policy, Prediction, TrainingSet, Vector
 from sortd.errors import SortdError
-from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, softmax
+from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, Suspect, softmax
 from sortd.judgement.novelty import marks, reckoned_with
 
 SCHEMA = 2
@@ -252,6 +252,7 @@ class Classifier:
                 | {
                     "categories": tuple(CategoryReport(**category) for category in report["categories"]),
                     "candidates": tuple(CandidateReport(**candidate) for candidate in report["candidates"]),
+                    "suspects": tuple(Suspect(**suspect) for suspect in report.get("suspects", ())),
                 }
             ),
             digest=header["digest"],

@@ -17,17 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
+from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, Policy, TrainingSet, Vector
 from sortd.errors import SortdError
-from sortd.judgement.account import category_reports
-from sortd.judgement.calibrate import (
-    BoolVector,
-    CandidateReport,
-    Evidence,
-    Report,
-    policy_for,
-    temperature_for,
-)
+from sortd.judgement.account import category_reports, suspects
+from sortd.judgement.calibrate import BoolVector, CandidateReport, Evidence, Report, policy_for, temperature_for
 from sortd.judgement.novelty import FEW, reckoned_with
 from sortd.learn.classifier import Classifier, Layer, centre, digest_of, likeness, presence, unit_parts
 from sortd.learn.evidence import Fit, Lesson, Trial, calibrated, held_out_scores, try_out
@@ -72,7 +65,7 @@ def train(
     with threadpool_limits(1):
         counts = Counter(data.categories)
         categories = tuple(sorted(counts))
-        labelled, vectors = _examples(data, categories, seed)
+        clips, labelled, vectors = _examples(data, categories, seed)
         _check_learnable(categories, vectors)
         space = data.space
         outsiders, unsorted = (
@@ -148,6 +141,7 @@ def train(
             precision=float(right[moved].mean()) if moved.any() else None,
             categories=category_reports(evidence, policy, target_precision=target_precision, targets=targets),
             outsiders=trial.outsiders,
+            suspects=suspects(evidence, trial.probabilities, clips=clips, held=lesson.held),
         ),
     )
 
@@ -182,8 +176,10 @@ def _as_kept(vectors: Matrix, space: FeatureSpace) -> Matrix:
     return unit_parts(unit_parts(vectors, space).astype(np.float16).astype(np.float32), space)
 
 
-def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) -> tuple[Numbers, Matrix]:
-    """Owners and unit parts of the labels to learn from, at most SAMPLE, in the order of their categories."""
+def _examples(
+    data: TrainingSet, categories: tuple[Category, ...], seed: int
+) -> tuple[list[Fingerprint], Numbers, Matrix]:
+    """Names, owners and unit parts of the labels to learn from, at most SAMPLE, in the order of their categories."""
     number = {name: i for i, name in enumerate(categories)}
     owners = np.array([number[name] for name in data.categories], dtype=np.intp)
     random = np.random.default_rng(seed)
@@ -192,7 +188,8 @@ def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) ->
     while sum(min(share, len(rows)) for rows in members) > max(SAMPLE, len(members)):
         share = share * 9 // 10
     chosen = np.concatenate([np.sort(rows[:share]) for rows in members]) if members else np.empty(0, np.intp)
-    return owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
+    clips = [data.fingerprints[row] for row in chosen.tolist()]
+    return clips, owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
 
 
 def _check_learnable(categories: tuple[Category, ...], vectors: Matrix) -> None:

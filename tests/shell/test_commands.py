@@ -183,7 +183,7 @@ def test_status_tells_all_that_scripts_look_for(home: Home) -> None:
     told = home.tells("status")
     assert keys(told) == (
         "root state why watcher videos backlog categories classifier set_aside open_moves transcripts"
-        " encoder device versions"
+        " suspects encoder device versions"
     )
     assert (told["root"], told["state"], told["why"]) == (str(home.root), "stopped", "no service runs")
     assert told["watcher"] == {"mode": "events", "why": "no service runs"}
@@ -228,7 +228,7 @@ def test_preview_tells_of_every_unsorted_video_why_it_stays(home: Home) -> None:
 def test_explain_tells_all_that_is_known_of_a_filed_video(home: Home) -> None:
     told = home.tells("explain", "sea/0.mp4")
     assert keys(told) == (
-        "path decision category confidence margin reason ranking fingerprint features neighbours label vetoes"
+        "path decision category confidence margin reason ranking fingerprint features neighbours label vetoes suspect"
     )
     facts = told["path"], told["decision"], told["category"], told["reason"], told["label"], told["vetoes"]
     assert facts == ("sea/0.mp4", "filed", "sea", None, "sea", [])

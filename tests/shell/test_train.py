@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -246,6 +247,21 @@ def test_the_network_predicts_as_scikit_learns_does(monkeypatch: pytest.MonkeyPa
     own = classifier.predict_all(classifier.vectors.astype(np.float32))
     rows = [[dict(prediction.ranking)[name] for name in classifier.categories] for prediction in own]
     np.testing.assert_allclose(rows, expected, atol=2e-3)
+
+
+def test_clips_filed_in_the_wrong_folder_are_suspected_and_no_others_and_a_restart_remembers(tmp_path: Path) -> None:
+    families = Families(KINDS)
+    data = families.filed(**dict.fromkeys(KINDS, 15))
+    slips = {3: "cats", 20: "surfing", 50: "beach"}
+    categories = [Category(slips.get(row, name)) for row, name in enumerate(data.categories)]
+    classifier = learn(replace(data, categories=categories))
+    found = {int(one.fingerprint): (one.home, one.like) for one in classifier.report.suspects}
+    assert found == {row: (slips[row], data.categories[row]) for row in slips}
+    assert learn(data).report.suspects == ()
+    classifier.save(tmp_path / "classifier.npz")
+    loaded = Classifier.load(tmp_path / "classifier.npz")
+    assert loaded is not None
+    assert loaded.report.suspects == classifier.report.suspects
 
 
 def test_forty_labels_take_no_time() -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
+import pytest
+
+from sortd.commands import report
+from sortd.commands.facts import explain, reading
 from sortd.commands.status import status
+from sortd.messages import RetrainDue
 from tests.stories.conftest import Household, taught
 
 Make = Callable[..., Household]
@@ -13,6 +19,12 @@ Make = Callable[..., Household]
 
 def categories(house: Household) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in status(house.config)["categories"]}
+
+
+def explained(house: Household, path: str) -> dict[str, Any]:
+    with reading(house.config) as read:
+        assert read is not None
+        return explain(read, PurePath(path), now=house.clock())
 
 
 def test_status_says_near_how_many_labels_moves_begin_and_they_do(household: Make) -> None:
@@ -35,3 +47,23 @@ def test_status_names_the_folder_that_another_is_mixed_up_with(household: Make) 
     assert why.endswith("belong elsewhere, most in tomcats: more examples of both would help")
     house.move("tomcats", "lions")
     assert ", most in lions: " in categories(house)["puppies"]["why"]
+
+
+def test_a_slip_of_the_hand_is_told_until_it_is_mended(household: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    house = household(taught())
+    assert status(house.config)["suspects"] == []
+    house.files({"cats": {"slip.mp4": b"dogs 99"}})
+    house.tell(RetrainDue("a test"))
+    house.settle()
+    (suspect,) = status(house.config)["suspects"]
+    assert (suspect["path"], suspect["category"], suspect["like"]) == ("cats/slip.mp4", "cats", "dogs")
+    assert 0.5 < suspect["confidence"] <= 1
+    report.status(status(house.config))
+    assert "\nmay be misfiled: cats/slip.mp4 looks like dogs\n" in capsys.readouterr().out
+    told = explained(house, "cats/slip.mp4")
+    report.explain(told)
+    assert f"\nlooks more like dogs ({told['suspect']['confidence']:.2f})\n" in capsys.readouterr().out
+    assert explained(house, "cats/1.mp4")["suspect"] is None
+    house.move("cats/slip.mp4", "dogs/slip.mp4")
+    assert status(house.config)["suspects"] == []
+    assert explained(house, "dogs/slip.mp4")["suspect"] is None

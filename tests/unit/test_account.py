@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from sortd.domain import Category
-from sortd.judgement.account import category_reports
-from sortd.judgement.calibrate import CategoryReport, Evidence, policy_for
+from sortd.domain import Category, Fingerprint
+from sortd.judgement.account import MOST_SUSPECTS, category_reports, suspects
+from sortd.judgement.calibrate import CategoryReport, Evidence, Suspect, policy_for
 
 CATS, DOGS = Category("cats"), Category("dogs")
+
+
+CLIPS = [Fingerprint(name) for name in ("a", "b", "c", "d")]
 
 
 def evidence(*groups: tuple[Category, Category, int, float], distinct: tuple[int, int] | None = None) -> Evidence:
@@ -69,3 +73,26 @@ def test_no_number_is_told_where_no_number_would_help() -> None:
     cats, dogs = reports(evidence((CATS, DOGS, 3, 0.9), (DOGS, CATS, 5, 0.9)))
     assert cats.why == "3 labels, moves begin at 4 at the earliest"
     assert (dogs.why, dogs.like) == ("of the 3 known videos taken for it, 3 belong elsewhere", CATS)
+
+
+def test_of_two_folders_a_label_three_times_likelier_in_the_other_is_suspected_the_surest_first() -> None:
+    known = evidence((CATS, CATS, 2, 0.9), (DOGS, CATS, 2, 0.98))
+    likely = np.array([[0.9, 0.1], [0.24, 0.76], [0.74, 0.26], [0.996, 0.004]], np.float32)
+    assert suspects(known, likely, clips=CLIPS, held=np.ones(4, bool)) == (
+        Suspect(CLIPS[3], DOGS, CATS, pytest.approx(0.996)),
+        Suspect(CLIPS[1], CATS, DOGS, pytest.approx(0.76)),
+    )
+
+
+def test_a_label_that_could_not_be_held_out_is_not_mistaken_for_another() -> None:
+    known = evidence((CATS, CATS, 1, 0.9), (DOGS, DOGS, 2, 0.9))
+    likely = np.array([[0.9, 0.1], [0.1, 0.9], [0.999, 0.001]], np.float32)
+    found = suspects(known, likely, clips=CLIPS, held=np.array([True, False, True, True]))
+    assert [(one.fingerprint, one.home, one.like) for one in found] == [(CLIPS[3], DOGS, CATS)]
+
+
+def test_who_has_too_many_of_them_is_told_of_the_surest() -> None:
+    known = evidence((CATS, DOGS, 30, 0.9))
+    likely = np.tile(np.array([[0.001, 0.999]], np.float32), (30, 1))
+    clips = [Fingerprint(str(number)) for number in range(30)]
+    assert len(suspects(known, likely, clips=clips, held=np.ones(30, bool))) == MOST_SUSPECTS
