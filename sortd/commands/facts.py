@@ -95,8 +95,12 @@ def _away_because(root: Path, found: Found | None) -> str:
 
 def preview(read: Reading, *, now: float) -> list[dict[str, Any]]:
     """What would be moved now and what left, with its reason."""
+    return [decision(verdict) for _, verdict in verdicts(read, now=now)]
+
+
+def verdicts(read: Reading, *, now: float) -> Iterator[tuple[Fingerprint, Verdict]]:
+    """What would become of each video that stands in the root, by path."""
     planned: Counter[Category] = Counter()
-    told = []
     for clip in unsorted(read):
         verdict = read.judge.judge(clip, now=now, planned=planned)
         if verdict is None:
@@ -104,8 +108,7 @@ def preview(read: Reading, *, now: float) -> list[dict[str, Any]]:
         verdict = _as_tried(read, clip, verdict)
         if isinstance(verdict.decision, MoveTo):
             planned[verdict.decision.category] += 1
-        told.append(_decision(verdict))
-    return told
+        yield clip, verdict
 
 
 def unsorted(read: Reading) -> list[Fingerprint]:
@@ -127,12 +130,12 @@ def explain(read: Reading, path: PurePath, *, now: float) -> dict[str, Any]:
     verdict = read.judge.judge(clip, now=now)
     if verdict is None or read.library.category_of(path) is not None:
         prediction = read.judge.predict(clip)
-        told = _decision(Verdict(path, MoveTo(record.home or Category(""), 0.0), prediction)) | {
+        told = decision(Verdict(path, MoveTo(record.home or Category(""), 0.0), prediction)) | {
             "decision": "filed",
             "category": record.home,
         }
     else:
-        told = _decision(_as_tried(read, clip, verdict)) | {"path": str(path)}
+        told = decision(_as_tried(read, clip, verdict)) | {"path": str(path)}
     return told | {
         "fingerprint": clip,
         "features": {
@@ -186,14 +189,15 @@ def history(read: Reading) -> list[dict[str, Any]]:
     ]
 
 
-def _decision(verdict: Verdict) -> dict[str, Any]:
-    prediction, decision = verdict.prediction, verdict.decision
-    moves = isinstance(decision, MoveTo)
-    reason: str | Fault | None = None if isinstance(decision, MoveTo) else verdict.fault or decision.reason
+def decision(verdict: Verdict) -> dict[str, Any]:
+    """What becomes of one video, and why."""
+    prediction, decided = verdict.prediction, verdict.decision
+    moves = isinstance(decided, MoveTo)
+    reason: str | Fault | None = None if isinstance(decided, MoveTo) else verdict.fault or decided.reason
     return {
         "path": str(verdict.path),
         "decision": "move" if moves else "leave",
-        "category": None if verdict.fault else prediction.best if prediction else decision.category,
+        "category": None if verdict.fault else prediction.best if prediction else decided.category,
         "confidence": round(prediction.confidence, 4) if prediction else None,
         "margin": round(prediction.margin, 4) if prediction else None,
         "reason": reason,
@@ -203,9 +207,9 @@ def _decision(verdict: Verdict) -> dict[str, Any]:
 
 def _as_tried(read: Reading, clip: Fingerprint, verdict: Verdict) -> Verdict:
     """A move that was refused when it was tried is not promised again."""
-    decision = verdict.decision
-    if isinstance(decision, MoveTo) and read.memory.index.left(clip) == (Reason.MOVE_REFUSED, decision.category):
-        return replace(verdict, decision=Leave(Reason.MOVE_REFUSED, decision.category))
+    decided = verdict.decision
+    if isinstance(decided, MoveTo) and read.memory.index.left(clip) == (Reason.MOVE_REFUSED, decided.category):
+        return replace(verdict, decision=Leave(Reason.MOVE_REFUSED, decided.category))
     return verdict
 
 

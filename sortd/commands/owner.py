@@ -59,7 +59,15 @@ def status(
 
 @app.command()
 def preview(
-    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+    library: RootArgument = None,
+    *,
+    closest: Annotated[
+        int | None,
+        typer.Option("--closest", min=1, help="Only the N undecided whose filing would teach most.", metavar="N"),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
 ) -> None:
     """Show what would be moved now and what left, with the reason.
 
@@ -67,10 +75,14 @@ def preview(
     """
     settings = settings_from(config, library, root)
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
+    from sortd.commands.closest import closest as teaching_most  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
-        told = facts.preview(known(read, settings), now=time.time())
-    show(told, report.preview, as_json=as_json)
+        if closest is None:
+            show(facts.preview(known(read, settings), now=time.time()), report.preview, as_json=as_json)
+            return
+        told = teaching_most(known(read, settings), closest, now=time.time())
+    show(told, lambda told: report.preview(told, none="no unsorted video is in doubt"), as_json=as_json)
 
 
 @app.command()

@@ -83,7 +83,7 @@ def _categories(out: Console, told: Sequence[Told]) -> None:
             out.print(f"    {_text(category['why'])}")
 
 
-def preview(told: Sequence[Told]) -> None:
+def preview(told: Sequence[Told], *, none: str = "nothing is unsorted") -> None:
     """`sortd preview`."""
     rows = [
         (
@@ -94,7 +94,7 @@ def preview(told: Sequence[Told]) -> None:
         )
         for one in told
     ]
-    _table(("", "category", "sure", "video"), rows, none="nothing is unsorted")
+    _table(("", "category", "sure", "video"), rows, none=none)
 
 
 def explain(told: Told) -> None:

@@ -225,6 +225,16 @@ def test_preview_tells_of_every_unsorted_video_why_it_stays(home: Home) -> None:
         assert one["margin"] == pytest.approx(one["confidence"] - one["ranking"][1][1], abs=2e-4)
 
 
+def test_those_whose_filing_would_teach_most_are_the_nearest_to_a_draw_first(home: Home) -> None:
+    told = home.tells("preview", "--closest", "9")
+    assert {one["path"] for one in told} == set(UNSURE)
+    whole = {one["path"]: one for one in home.tells("preview")}
+    assert told == [whole[one["path"]] for one in told]
+    assert home.tells("preview", "--closest", "2") == told[:2]
+    assert len(home.says("preview", "--closest", "2").splitlines()) == 3
+    assert home.sortd("preview", "--closest", "0").returncode == 2
+
+
 def test_explain_tells_all_that_is_known_of_a_filed_video(home: Home) -> None:
     told = home.tells("explain", "sea/0.mp4")
     assert keys(told) == (

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sortd.commands import report
+from sortd.commands.closest import closest
 from sortd.commands.facts import explain, reading
 from sortd.commands.status import status
 from sortd.messages import RetrainDue
@@ -67,3 +68,26 @@ def test_a_slip_of_the_hand_is_told_until_it_is_mended(household: Make, capsys: 
     house.move("cats/slip.mp4", "dogs/slip.mp4")
     assert status(house.config)["suspects"] == []
     assert explained(house, "dogs/slip.mp4")["suspect"] is None
+
+
+def closest_to(house: Household, number: int) -> list[str]:
+    with reading(house.config) as read:
+        assert read is not None
+        return [one["path"] for one in closest(read, number, now=house.clock())]
+
+
+def test_the_videos_that_would_teach_most_are_those_between_two_folders_not_those_that_are_sure(
+    household: Make,
+) -> None:
+    drops = {"between.mp4": b"cats or dogs 1", "again.mp4": b"cats or dogs 2", "cat.mp4": b"cats 99"}
+    house = household(taught() | drops, move={"mode": "observe"})
+    assert set(closest_to(house, 5)) == {"between.mp4", "again.mp4"}
+    assert len(closest_to(house, 1)) == 1
+    house.move("between.mp4", "cats/between.mp4")
+    assert closest_to(house, 5) == ["again.mp4"]
+
+
+def test_before_anything_was_learned_any_video_is_as_good(household: Make) -> None:
+    house = household({"b.mp4": b"cats 1", "a.mp4": b"dogs 1"})
+    assert closest_to(house, 5) == ["a.mp4", "b.mp4"]
+    assert closest_to(house, 1) == ["a.mp4"]

@@ -1,0 +1,45 @@
+"""What `sortd preview --closest` shows: the undecided videos whose filing would teach most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sortd.commands.facts import Reading, decision, verdicts
+from sortd.domain import Leave, Reason
+from sortd.judgement.asking import doubt, most_instructive
+from sortd.judgement.fuse import fuse
+from sortd.learn.classifier import likeness, unit_parts
+
+UNDECIDED = {
+    Reason.NO_CLASSIFIER,
+    Reason.TOO_FEW_EXAMPLES,
+    Reason.UNFAMILIAR,
+    Reason.LOW_CONFIDENCE,
+    Reason.CLOSE_CALL,
+}
+"""Reasons that the owner's word would help against; the others are of something else than doubt."""
+
+LOOKED_AT = 10
+"""So many times as many as asked for, so that near-duplicates can be told among those in doubt."""
+
+
+def closest(read: Reading, number: int, *, now: float) -> list[dict[str, Any]]:
+    """So many of them at most, the one that would teach most first."""
+    features, space = read.memory.features, read.memory.space
+    undecided = [
+        (clip, verdict)
+        for clip, verdict in verdicts(read, now=now)
+        if isinstance(verdict.decision, Leave)
+        and verdict.decision.reason in UNDECIDED
+        and any(feature.vector is not None for feature in features.of(clip, space).values())
+    ]
+    undecided.sort(key=lambda one: -doubt(one[1].prediction))
+    undecided = undecided[: LOOKED_AT * number]
+    if not undecided:
+        return []
+    rows = unit_parts(np.stack([fuse(features.of(clip, space), space) for clip, _ in undecided]), space)
+    doubts = np.array([doubt(verdict.prediction) for _, verdict in undecided], np.float32)
+    order = most_instructive(doubts, likeness(rows, rows, space))
+    return [decision(undecided[row][1]) for row in order[:number]]
