@@ -95,7 +95,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What the training child reports: `problem` is a sentence where no classifier came out of it."""
+    """What the training child reports: `problem` is a sentence where no classifier came out of it that may serve."""
 
     report: Mapping[str, Any]
     problem: str | None

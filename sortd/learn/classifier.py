@@ -14,7 +14,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -27,10 +27,10 @@ from sortd.domain import Category, FeatureSpace, Matrix, Part, Policy, Predictio
 from sortd.errors import SortdError
 from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, softmax
 from sortd.judgement.novelty import marks, reckoned_with
+from sortd.judgement.rivals import Answers
 
-SCHEMA = 2
-"""1: the first. 2: with the outsiders and the chance of being right. A file of any other schema is not read; the next
-training writes a new one."""
+SCHEMA = 3
+"""3: with its answers. A file of any other schema is not read; the next training writes a new one."""
 
 NEIGHBOURS = 5
 
@@ -134,6 +134,8 @@ class Classifier:
     report: Report
     digest: str
     """Of all that the training depended on: where it is the same, training again would give the same."""
+    answers: Answers = field(default_factory=dict)
+    """What each label was taken for while it was held out: by this the next classifier is compared with this one."""
 
     def predict(self, vector: Vector) -> Prediction:
         """Rank the categories for one fused vector [dim]."""
@@ -194,6 +196,7 @@ class Classifier:
             "examples": dict(self.examples),
             "report": asdict(self.report),
             "digest": self.digest,
+            "answers": dict(self.answers),
         }
         arrays: dict[str, Any] = {"mean": self.mean, "vectors": self.vectors, "owners": self.owners}
         arrays["outsiders"] = self.outsiders
@@ -255,6 +258,7 @@ class Classifier:
                 }
             ),
             digest=header["digest"],
+            answers=dict(header["answers"]),
         )
         classifier._check()
         return classifier

@@ -21,14 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
 from sortd.errors import SortdError
 from sortd.judgement.account import category_reports
-from sortd.judgement.calibrate import (
-    BoolVector,
-    CandidateReport,
-    Evidence,
-    Report,
-    policy_for,
-    temperature_for,
-)
+from sortd.judgement.calibrate import BoolVector, CandidateReport, Evidence, Report, policy_for, temperature_for
 from sortd.judgement.novelty import FEW, reckoned_with
 from sortd.learn.classifier import Classifier, Layer, centre, digest_of, likeness, presence, unit_parts
 from sortd.learn.evidence import Fit, Lesson, Trial, calibrated, held_out_scores, try_out
@@ -73,7 +66,7 @@ def train(
     with threadpool_limits(1):
         counts = Counter(data.categories)
         categories = tuple(sorted(counts))
-        labelled, vectors = _examples(data, categories, seed)
+        chosen, labelled, vectors = _examples(data, categories, seed)
         _check_learnable(categories, vectors)
         space = data.space
         outsiders, unsorted = (
@@ -140,9 +133,12 @@ def train(
     )
     policy = policy_for(evidence, target_precision=target_precision, targets=targets, min_examples=MIN_EXAMPLES)
     moved, right = evidence.moved(policy)[evidence.inside], evidence.correct[evidence.inside]
+    taken_for = zip(chosen[np.flatnonzero(inside)], evidence.predicted[evidence.inside], strict=True)
     return replace(
         told,
         policy=policy,
+        answers=dict.fromkeys(data.fingerprints)
+        | {data.fingerprints[row]: categories[number] for row, number in taken_for},
         report=replace(
             told.report,
             accuracy=float(right.mean()),
@@ -184,8 +180,8 @@ def _as_kept(vectors: Matrix, space: FeatureSpace) -> Matrix:
     return unit_parts(unit_parts(vectors, space).astype(np.float16).astype(np.float32), space)
 
 
-def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) -> tuple[Numbers, Matrix]:
-    """Owners and unit parts of the labels to learn from, at most SAMPLE, in the order of their categories."""
+def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) -> tuple[Numbers, Numbers, Matrix]:
+    """Rows, owners and unit parts of the labels to learn from, at most SAMPLE, in the order of their categories."""
     number = {name: i for i, name in enumerate(categories)}
     owners = np.array([number[name] for name in data.categories], dtype=np.intp)
     random = np.random.default_rng(seed)
@@ -194,7 +190,7 @@ def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) ->
     while sum(min(share, len(rows)) for rows in members) > max(SAMPLE, len(members)):
         share = share * 9 // 10
     chosen = np.concatenate([np.sort(rows[:share]) for rows in members]) if members else np.empty(0, np.intp)
-    return owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
+    return chosen, owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
 
 
 def _check_learnable(categories: tuple[Category, ...], vectors: Matrix) -> None:

@@ -121,10 +121,11 @@ class Learner:
     def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
         """Note what came out of a training; True when another classifier serves now."""
         told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
+        told |= {key: report.get(key, 0) for key in ("would_move_more", "would_move_fewer")}
         self._note_tried()
         if problem is not None:
             self._write(PROBLEM, problem)
-            self._tell("trained", **told, adopted=False, would_move_more=0, would_move_fewer=0, why=problem)
+            self._tell("trained", **told, adopted=False, why=problem)
             return False
         adopted = Adopted(report["digest"], self._wall(), report, report["file"])
         with self._memory.transaction():
@@ -132,8 +133,7 @@ class Learner:
             self._write(PROBLEM, "")
         for file in unused:
             (self._state / Path(file).name).unlink(missing_ok=True)
-        more, fewer = report["would_move_more"], report["would_move_fewer"]
-        self._tell("trained", **told, adopted=True, would_move_more=more, would_move_fewer=fewer)
+        self._tell("trained", **told, adopted=True)
         self.load()
         return True
 

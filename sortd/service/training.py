@@ -13,6 +13,7 @@ import numpy as np
 from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
 from sortd.judgement.decide import decide
 from sortd.judgement.fuse import fuse
+from sortd.judgement.rivals import contest
 from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.learn.train import OUTSIDERS, UNSORTED, NothingToLearn, train
 from sortd.messages import Lesson, Trained
@@ -21,7 +22,10 @@ from sortd.store.memory import Memory
 
 
 def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]]:
-    """A task is a Lesson; it is answered by Trained, whose report names the file beside the index."""
+    """A task is a Lesson; it is answered by Trained, whose report names the file beside the index.
+
+    Where the classifier that serves is better, its problem says so and there is no file.
+    """
     os.nice(9)
 
     def learn(lesson: Lesson) -> Iterator[Trained]:
@@ -42,20 +46,42 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
         except NothingToLearn as no:
             yield Trained({"digest": lesson.digest, "labels": len(data.categories)}, str(no))
             return
+        champion = _load(settings.state / serving.file) if serving else None
+        asked = str(
+            (settings.target_precision, settings.candidates, sorted(lesson.targets.items()), sorted(lesson.others))
+        )
+        same = serving is not None and serving.report.get("asked") == asked
+        worse = _why_worse(data, champion, challenger) if champion and same else None
         file = f"classifier-{lesson.digest[:16]}.npz"
-        challenger.save(settings.state / file)
-        before = _movable(memory, _load(settings.state / serving.file) if serving else None, unsorted)
+        if worse is None:
+            challenger.save(settings.state / file)
+        before = _movable(memory, champion, unsorted)
         after = _movable(memory, challenger, unsorted)
         report = asdict(challenger.report) | {
             "digest": lesson.digest,
             "file": file,
+            "asked": asked,
             "seconds": round(time.monotonic() - began, 3),
             "would_move_more": len(after - before),
             "would_move_fewer": len(before - after),
         }
-        yield Trained(report, None)
+        yield Trained(report, worse)
 
     return learn
+
+
+def _why_worse(data: TrainingSet, champion: Classifier, challenger: Classifier) -> str | None:
+    """Why the champion goes on; None: the challenger is no worse, or does what the champion cannot do at all."""
+    if (champion.space, champion.categories) != (challenger.space, challenger.categories):
+        return None
+    since = [row for row, clip in enumerate(data.fingerprints) if clip not in champion.answers]
+    says = champion.predict_all(np.asarray(data.vectors)[since])
+    return contest(
+        dict(zip(data.fingerprints, data.categories, strict=True)),
+        champion=champion.answers,
+        since={data.fingerprints[row]: said.best for row, said in zip(since, says, strict=True)},
+        challenger=challenger.answers,
+    ).why_not
 
 
 def training_set(memory: Memory, *, except_in: frozenset[int], others: frozenset[int]) -> TrainingSet:

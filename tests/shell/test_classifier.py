@@ -46,7 +46,7 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path, kind: str) -> None:
     again = Classifier.load(tmp_path / "classifier.npz")
     assert again is not None
     assert again.predict_all(some_vectors(5, seed=1)) == classifier.predict_all(some_vectors(5, seed=1))
-    for name in ("space", "categories", "kind", "temperature", "policy", "examples", "report", "digest"):
+    for name in ("space", "categories", "kind", "temperature", "policy", "examples", "report", "digest", "answers"):
         assert getattr(again, name) == getattr(classifier, name)
     assert UNDECODABLE in again.categories
     assert UNDECODABLE in again.policy.min_confidence
@@ -133,8 +133,9 @@ def rewritten(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"header": {"schema": 1}},
-        {"header": {"schema": 3}},
+        {"header": {"schema": 2}},
+        {"header": {"schema": 4}},
+        {"header": {"answers": 5}},
         {"header": {"chances": [1.0]}},
         {"header": {"categories": ["cats"]}},
         {"header": {"temperature": "hot"}},
