@@ -292,9 +292,9 @@ def digest_of(
 ) -> str:
     """Hash everything that a training depends on, whatever the order of the labels."""
     labels = sorted(zip(data.fingerprints, data.categories, strict=True))
-    outsiders = b"" if data.passed_over is None else np.ascontiguousarray(data.passed_over).tobytes()
+    beside = (() if data.passed_over is None else data.passed_over, *(data.names[name] for name in sorted(data.names)))
     settings = (
         *(SCHEMA, data.space.key, target_precision, sorted(targets.items()), sorted(candidates)),
-        blake2b(outsiders, digest_size=16).hexdigest(),
+        blake2b(b"".join(np.asarray(rows).tobytes() for rows in beside), digest_size=16).hexdigest(),
     )
     return blake2b(json.dumps([settings, labels]).encode("ascii"), digest_size=16).hexdigest()

@@ -26,6 +26,7 @@ from sortd.judgement.novelty import FEW, reckoned_with
 from sortd.learn.classifier import Classifier, Layer, centre, digest_of, likeness, presence, unit_parts
 from sortd.learn.evidence import Fit, Lesson, Trial, calibrated, held_out_scores, try_out
 from sortd.learn.folds import Numbers, folds_for, series_of, twins_of
+from sortd.learn.names import name_rows
 
 MIN_EXAMPLES = 4
 """Distinct examples from which on a category may get automatic moves."""
@@ -86,9 +87,11 @@ def train(
             unsorted_nearest=likeness(unsorted, vectors, space).max(axis=1) if len(unsorted) >= FEW else None,
         )
         mean = _mean(vectors, space)
-        centred = [centre(some, mean, space) for some in (rows, unsorted)]
+        named, names = name_rows(data.names, categories, labelled, vectors, space=space)
+        centred = [centre(some, mean, space) for some in (rows, unsorted, names)]
         turn, inputs = _turned(centred[0], np.concatenate(centred), seed)
-        lesson = Lesson(owners, len(categories), likenesses, inputs, folds_for(owners, series, seed=seed), seed)
+        folds = folds_for(owners, series, seed=seed)
+        lesson = Lesson(owners, len(categories), likenesses, inputs, folds, seed, named, centred[2] @ turn)
         inside = lesson.held & (owners < len(categories))
         if not inside.any():
             raise NothingToLearn("every category has only one example so far, so nothing can be tested")
@@ -103,7 +106,7 @@ def train(
             kind=best,
             temperature=temperature,
             mean=mean,
-            layers=_with_turn(turn, CANDIDATES[best](inputs, owners, seed)),
+            layers=_with_turn(turn, CANDIDATES[best](*lesson.taught(owners >= 0, np.unique(owners)), seed)),
             vectors=vectors.astype(np.float16),
             owners=labelled.astype(np.int32),
             outsiders=outsiders.astype(np.float16),

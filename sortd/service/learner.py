@@ -14,6 +14,7 @@ from sortd.errors import SortdError
 from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.messages import Lesson
 from sortd.service.judge import Judge
+from sortd.service.naming import names_of
 from sortd.service.telling import Tell
 from sortd.store.classifiers import Adopted
 from sortd.store.memory import Memory
@@ -107,7 +108,8 @@ class Learner:
         """What to learn from now; None: the same was tried before, and would give the same."""
         except_in, targets, others = self._rules()
         digest = self._digest(except_in - others, targets, others)
-        lesson = Lesson(digest, self._memory.space, except_in, targets, others)
+        names = names_of(self._memory, self._library)
+        lesson = Lesson(digest, self._memory.space, except_in, targets, others, names)
         same = self._memory.database.note(_TRIED) == lesson.digest
         self._asked = None
         # Only what came out of it makes a training tried: one that is cut short by a kill is begun again.

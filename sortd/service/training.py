@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.learn.train import OUTSIDERS, UNSORTED, NothingToLearn, train
 from sortd.messages import Lesson, Trained
 from sortd.service.children import TrainingSettings
+from sortd.service.naming import reading_part
 from sortd.store.memory import Memory
 
 
@@ -32,7 +33,7 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
         began = time.monotonic()
         memory = Memory.open(settings.state, lesson.space, query_only=True)
         with memory.database.snapshot():
-            data = training_set(memory, except_in=lesson.except_in, others=lesson.others)
+            data = training_set(memory, except_in=lesson.except_in, others=lesson.others, names=lesson.names)
             serving = memory.classifiers.serving()
             unsorted = memory.index.fingerprints(home=None)
         try:
@@ -84,16 +85,21 @@ def _why_worse(data: TrainingSet, champion: Classifier, challenger: Classifier) 
     ).why_not
 
 
-def training_set(memory: Memory, *, except_in: frozenset[int], others: frozenset[int]) -> TrainingSet:
+def training_set(
+    memory: Memory, *, except_in: frozenset[int], others: frozenset[int], names: Mapping[int, str]
+) -> TrainingSet:
     """The owner's labels that have a vector, by category number, and what is known of videos that belong nowhere.
 
-    Those are the ones in folders of `others`, and those that the owner withdrew or passed over.
+    Those are the ones in folders of `others`, and those that the owner withdrew or passed over. `names` are what
+    categories are called, in words; those that were read are among what there is to learn from.
     """
     filed = [(clip, number) for clip, number, _ in memory.features.labels(memory.space)]
     labels = [(clip, number) for clip, number in filed if number not in except_in]
     left = memory.features.passed_over(memory.space, since=memory.classifiers.first_adopted())
     passed_over = [*(clip for clip, number in filed if number in others), *left]
     unsorted = set(memory.features.unsorted(memory.space)) - set(left)
+    part = reading_part(memory.space)
+    read = memory.words.of(part) if part else {}
     return TrainingSet(
         memory.space,
         _vectors(memory, [clip for clip, _ in labels]),
@@ -101,6 +107,7 @@ def training_set(memory: Memory, *, except_in: frozenset[int], others: frozenset
         tuple(clip for clip, _ in labels),
         passed_over=_vectors(memory, _sample(passed_over, OUTSIDERS)),
         unsorted=_vectors(memory, _sample(unsorted, UNSORTED)),
+        names={Category(str(number)): read[text] for number, text in names.items() if text in read},
     )
 
 
