@@ -266,6 +266,8 @@ class TrainingSet:
     """Videos that are known to belong to none of the categories, [passed over, dim]."""
     unsorted: Matrix | None = None
     """What else is there, or a sample of it: of whatever category, or of none, [unsorted, dim]."""
+    names: Mapping[Category, Vector] = field(default_factory=dict)
+    """What the encoder of the pictures makes of what folders are called, where it reads, [dim of a picture]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from sortd.domain import Fault, Feature, FeatureSpace, Job, Step, VerifiedCopy
+from sortd.domain import Fault, Feature, FeatureSpace, Job, Part, Step, Vector, VerifiedCopy
 from sortd.errors import MoveRefused
 
 
@@ -93,9 +93,17 @@ class Said:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NamesRead:
+    """What the encoder of this part made of words; those that are missing could not be read."""
+
+    part: Part
+    vectors: Mapping[str, Vector]
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What the training child reports: `problem` is a sentence where no classifier came out of it."""
+    """What the training child reports: `problem` is a sentence where no classifier came out of it that may serve."""
 
     report: Mapping[str, Any]
     problem: str | None
@@ -136,6 +144,7 @@ Message = (
     | BatchLost
     | Stalled
     | Said
+    | NamesRead
     | Trained
     | TrainingLost
     | Copied
@@ -151,11 +160,19 @@ class Extract:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Let the extraction worker read these words with the encoder of this part."""
+
+    part: Part
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
     """One training: `except_in` are folders that are no categories, `targets` those that ask for another precision.
 
     `others` are those of `except_in` whose videos belong to no category. All, and the classifier, speak of categories
-    by number, so that a renamed folder needs no retraining.
+    by number, so that a renamed folder needs no retraining; `names` are what they are called, in words.
     """
 
     digest: str
@@ -163,6 +180,7 @@ class Lesson:
     except_in: frozenset[int]
     targets: Mapping[int, float]
     others: frozenset[int] = frozenset()
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +198,4 @@ class Copy:
     steps: tuple[Step, ...]
 
 
-Order = Extract | Train | Copy
+Order = Extract | Read | Train | Copy

@@ -14,8 +14,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from hashlib import blake2b
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sortd.domain import Category, FeatureSpace, Matrix, Part, Policy, Prediction, TrainingSet, Vector
+from sortd.domain import Category, FeatureSpace, Matrix, Part, Policy, Prediction, Vector
 from sortd.errors import SortdError
 from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, Suspect, softmax
 from sortd.judgement.novelty import marks, reckoned_with
+from sortd.judgement.rivals import Answers
 
-SCHEMA = 2
-"""1: the first. 2: with the outsiders and the chance of being right. A file of any other schema is not read; the next
-training writes a new one."""
+SCHEMA = 3
+"""3: with its answers. A file of any other schema is not read; the next training writes a new one."""
 
 NEIGHBOURS = 5
 
@@ -132,8 +131,8 @@ class Classifier:
     examples: Mapping[Category, int]
     """How many labels each category had; not all of a huge library need be among `vectors`."""
     report: Report
-    digest: str
-    """Of all that the training depended on: where it is the same, training again would give the same."""
+    answers: Answers = field(default_factory=dict)
+    """What each label was taken for while it was held out: by this the next classifier is compared with this one."""
 
     def predict(self, vector: Vector) -> Prediction:
         """Rank the categories for one fused vector [dim]."""
@@ -193,7 +192,7 @@ class Classifier:
             "policy": asdict(self.policy),
             "examples": dict(self.examples),
             "report": asdict(self.report),
-            "digest": self.digest,
+            "answers": dict(self.answers),
         }
         arrays: dict[str, Any] = {"mean": self.mean, "vectors": self.vectors, "owners": self.owners}
         arrays["outsiders"] = self.outsiders
@@ -255,7 +254,7 @@ class Classifier:
                     "suspects": tuple(Suspect(**suspect) for suspect in report.get("suspects", ())),
                 }
             ),
-            digest=header["digest"],
+            answers=dict(header["answers"]),
         )
         classifier._check()
         return classifier
@@ -282,16 +281,3 @@ class Classifier:
         )
         if not fits:
             raise ValueError("its arrays do not fit together")
-
-
-def digest_of(
-    data: TrainingSet, *, target_precision: float, targets: Mapping[Category, float], candidates: Sequence[str]
-) -> str:
-    """Hash everything that a training depends on, whatever the order of the labels."""
-    labels = sorted(zip(data.fingerprints, data.categories, strict=True))
-    outsiders = b"" if data.passed_over is None else np.ascontiguousarray(data.passed_over).tobytes()
-    settings = (
-        *(SCHEMA, data.space.key, target_precision, sorted(targets.items()), sorted(candidates)),
-        blake2b(outsiders, digest_size=16).hexdigest(),
-    )
-    return blake2b(json.dumps([settings, labels]).encode("ascii"), digest_size=16).hexdigest()

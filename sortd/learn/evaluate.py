@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, MoveTo, Part, TrainingSet
 from sortd.errors import SortdError
 from sortd.judgement.decide import decide
-from sortd.learn.train import CANDIDATES, NothingToLearn, train
+from sortd.learn.candidates import CANDIDATES
+from sortd.learn.train import NothingToLearn, train
 
 OUTSIDER = ""
 """The name of a row that belongs to no category."""

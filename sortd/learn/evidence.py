@@ -51,6 +51,16 @@ class Lesson:
     folds: Numbers
     """[n], the fold in which each is held out; -1: never, for its category has nothing else."""
     seed: int
+    named: Numbers
+    """[m], categories whose names are known as examples too."""
+    names: Matrix
+    """[m, components], as `inputs`."""
+
+    def taught(self, fitted: BoolVector, seen: Numbers) -> tuple[Matrix, Numbers]:
+        """What to fit to: the inputs of some examples and the names of what was seen; owners as numbers in `seen`."""
+        known = np.isin(self.named, seen)
+        owners = np.append(self.owners[fitted], self.named[known])
+        return np.concatenate([self.inputs[fitted], self.names[known]]), np.searchsorted(seen, owners)
 
     @property
     def n_outputs(self) -> int:
@@ -108,7 +118,7 @@ def _scores(fit: Fit, lesson: Lesson, *, fitted: BoolVector, asked: BoolVector) 
     seen, owners = np.unique(lesson.owners[fitted], return_inverse=True)
     if len(seen) == 1:
         return seen, np.zeros((int(asked.sum()), 1), np.float32)
-    layers = fit(lesson.inputs[fitted], owners, lesson.seed)
+    layers = fit(*lesson.taught(fitted, seen), lesson.seed)
     if layers:
         return seen, layer_scores(lesson.inputs[asked], layers)
     return seen, neighbour_scores(lesson.likenesses[np.ix_(asked, fitted)], owners, n_categories=len(seen))

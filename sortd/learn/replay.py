@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, MoveTo, TrainingSet
 from sortd.judgement.decide import decide
+from sortd.learn.candidates import CANDIDATES
 from sortd.learn.classifier import Classifier
-from sortd.learn.train import CANDIDATES, NothingToLearn, train
+from sortd.learn.train import NothingToLearn, train
 
 GROWTH = 1.5
 """So many times as many labels as last time, at least, before it learns again."""

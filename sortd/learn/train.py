@@ -5,26 +5,25 @@ Every number that decides about moves comes from examples that were held out, ne
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, Policy, TrainingSet, Vector
+from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
 from sortd.errors import SortdError
 from sortd.judgement.account import category_reports, suspects
-from sortd.judgement.calibrate import BoolVector, CandidateReport, Evidence, Report, policy_for, temperature_for
+from sortd.judgement.calibrate import CandidateReport, Evidence, Report, policy_for, temperature_for
 from sortd.judgement.novelty import FEW, reckoned_with
-from sortd.learn.classifier import Classifier, Layer, centre, digest_of, likeness, presence, unit_parts
-from sortd.learn.evidence import Fit, Lesson, Trial, calibrated, held_out_scores, try_out
+from sortd.learn.candidates import CANDIDATES, fit
+from sortd.learn.classifier import Classifier, Layer, centre, likeness, presence, unit_parts
+from sortd.learn.evidence import Lesson, Trial, calibrated, held_out_scores, try_out
 from sortd.learn.folds import Numbers, folds_for, series_of, twins_of
+from sortd.learn.names import name_rows
 
 MIN_EXAMPLES = 4
 """Distinct examples from which on a category may get automatic moves."""
@@ -40,7 +39,6 @@ UNSORTED = 1000
 
 _ALL_EQUAL = 1e-3
 _COMPONENTS = 256
-_MLP_STEPS = 1500
 _NO_DIFFERENCE = 0.02
 
 
@@ -65,7 +63,7 @@ def train(
     with threadpool_limits(1):
         counts = Counter(data.categories)
         categories = tuple(sorted(counts))
-        clips, labelled, vectors = _examples(data, categories, seed)
+        chosen, labelled, vectors = _examples(data, categories, seed)
         _check_learnable(categories, vectors)
         space = data.space
         outsiders, unsorted = (
@@ -85,8 +83,11 @@ def train(
             unsorted_nearest=likeness(unsorted, vectors, space).max(axis=1) if len(unsorted) >= FEW else None,
         )
         mean = _mean(vectors, space)
-        turn, inputs = _turned(centre(rows, mean, space), seed)
-        lesson = Lesson(owners, len(categories), likenesses, inputs, folds_for(owners, series, seed=seed), seed)
+        named, names = name_rows(data.names, categories, labelled, vectors, space=space)
+        names = centre(names, mean, space)
+        turn, inputs = _turned(centre(rows, mean, space), names, seed)
+        folds = folds_for(owners, series, seed=seed)
+        lesson = Lesson(owners, len(categories), likenesses, inputs, folds, seed, named, names @ turn)
         inside = lesson.held & (owners < len(categories))
         if not inside.any():
             raise NothingToLearn("every category has only one example so far, so nothing can be tested")
@@ -101,7 +102,7 @@ def train(
             kind=best,
             temperature=temperature,
             mean=mean,
-            layers=_with_turn(turn, CANDIDATES[best](inputs, owners, seed)),
+            layers=_with_turn(turn, CANDIDATES[best](*lesson.taught(owners >= 0, np.unique(owners)), seed)),
             vectors=vectors.astype(np.float16),
             owners=labelled.astype(np.int32),
             outsiders=outsiders.astype(np.float16),
@@ -109,7 +110,6 @@ def train(
             policy=Policy({}),
             examples=dict(counts),
             report=Report(best, len(data.categories), 0.0, 0.0, None, target_precision, (), reports, 0.0),
-            digest=digest_of(data, target_precision=target_precision, targets=targets, candidates=candidates),
         )
         stream = draft.marks_of(unsorted) if len(unsorted) >= FEW else None
         trial = try_out(lesson, CANDIDATES[best], scores[best], temperature=temperature, unsorted=stream)
@@ -131,9 +131,12 @@ def train(
     )
     policy = policy_for(evidence, target_precision=target_precision, targets=targets, min_examples=MIN_EXAMPLES)
     moved, right = evidence.moved(policy)[evidence.inside], evidence.correct[evidence.inside]
+    taken_for = zip(chosen[np.flatnonzero(inside)], evidence.predicted[evidence.inside], strict=True)
     return replace(
         told,
         policy=policy,
+        answers=dict.fromkeys(data.fingerprints)
+        | {data.fingerprints[row]: categories[number] for row, number in taken_for},
         report=replace(
             told.report,
             accuracy=float(right.mean()),
@@ -141,7 +144,9 @@ def train(
             precision=float(right[moved].mean()) if moved.any() else None,
             categories=category_reports(evidence, policy, target_precision=target_precision, targets=targets),
             outsiders=trial.outsiders,
-            suspects=suspects(evidence, trial.probabilities, clips=clips, held=lesson.held),
+            suspects=suspects(
+                evidence, trial.probabilities, clips=[data.fingerprints[row] for row in chosen], held=lesson.held
+            ),
         ),
     )
 
@@ -157,7 +162,7 @@ def _chances(trial: Trial) -> tuple[float, ...]:
     used = trial.marks[:, : None if trial.outsiders else 1]
     spread = np.maximum(used.std(axis=0), 1e-6)
     fitted = LogisticRegression(C=1.0, max_iter=300)
-    _fit(fitted, used / spread, right, trial.weights)
+    fit(fitted, used / spread, right, trial.weights)
     slopes = np.zeros(trial.marks.shape[1])
     slopes[: used.shape[1]] = fitted.coef_[0] / spread
     return (*map(float, slopes), float(fitted.intercept_[0]))
@@ -176,10 +181,8 @@ def _as_kept(vectors: Matrix, space: FeatureSpace) -> Matrix:
     return unit_parts(unit_parts(vectors, space).astype(np.float16).astype(np.float32), space)
 
 
-def _examples(
-    data: TrainingSet, categories: tuple[Category, ...], seed: int
-) -> tuple[list[Fingerprint], Numbers, Matrix]:
-    """Names, owners and unit parts of the labels to learn from, at most SAMPLE, in the order of their categories."""
+def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) -> tuple[Numbers, Numbers, Matrix]:
+    """Rows, owners and unit parts of the labels to learn from, at most SAMPLE, in the order of their categories."""
     number = {name: i for i, name in enumerate(categories)}
     owners = np.array([number[name] for name in data.categories], dtype=np.intp)
     random = np.random.default_rng(seed)
@@ -188,8 +191,7 @@ def _examples(
     while sum(min(share, len(rows)) for rows in members) > max(SAMPLE, len(members)):
         share = share * 9 // 10
     chosen = np.concatenate([np.sort(rows[:share]) for rows in members]) if members else np.empty(0, np.intp)
-    clips = [data.fingerprints[row] for row in chosen.tolist()]
-    return clips, owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
+    return chosen, owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
 
 
 def _check_learnable(categories: tuple[Category, ...], vectors: Matrix) -> None:
@@ -209,65 +211,18 @@ def _mean(vectors: Matrix, space: FeatureSpace) -> Vector:
     return mean
 
 
-def _turned(centred: Matrix, seed: int) -> tuple[Matrix, Matrix]:
-    """Turn the rows into the few directions in which they differ: [dim, components] and [n, components].
+def _turned(centred: Matrix, names: Matrix, seed: int) -> tuple[Matrix, Matrix]:
+    """Turn the rows into the few directions in which they and the names differ: [dim, components], [n, components].
 
     That is no loss below 256 examples, a small one above, and saves most of the time of the fits.
     """
-    components = min(_COMPONENTS, *centred.shape)
-    turn = PCA(components, random_state=seed).fit(centred).components_.T
+    everything = np.concatenate([centred, names])
+    components = min(_COMPONENTS, *everything.shape)
+    turn = PCA(components, random_state=seed).fit(everything).components_.T
     turned = centred @ turn
     # Of a length at which regularisation and learning rate below are right, whatever the encoder.
     scale = 3 / np.sqrt((turned**2).sum(axis=1).mean())
     return (turn * scale).astype(np.float32), (turned * scale).astype(np.float32)
-
-
-def _no_layers(_inputs: Matrix, _owners: Numbers, _seed: int) -> tuple[Layer, ...]:
-    """Nearest neighbours: the examples are the classifier."""
-    return ()
-
-
-def _logistic_regression(inputs: Matrix, owners: Numbers, seed: int) -> tuple[Layer, ...]:
-    fitted = LogisticRegression(C=1.0, class_weight="balanced", max_iter=200, tol=1e-3, random_state=seed)
-    _fit(fitted, inputs, owners)
-    return (_two_columns(fitted.coef_.T, fitted.intercept_),)
-
-
-def _two_hidden_layers(inputs: Matrix, owners: Numbers, seed: int) -> tuple[Layer, ...]:
-    # It knows no weights: examples of a rare category are shown again, as often as those of an average one.
-    sizes = np.bincount(owners)
-    times = np.maximum(1, np.rint(sizes.mean() / sizes)).astype(np.intp)
-    shown = np.repeat(np.arange(len(owners)), times[owners])
-    epochs = int(np.clip(_MLP_STEPS * 32 / len(shown), 8, 100))
-    fitted = MLPClassifier((128, 64), batch_size=min(32, len(shown)), max_iter=epochs, random_state=seed)
-    _fit(fitted, inputs[shown], owners[shown])
-    *hidden, last = zip(fitted.coefs_, fitted.intercepts_, strict=True)
-    return (*hidden, _two_columns(*last))
-
-
-CANDIDATES: Mapping[str, Fit] = {
-    "knn": _no_layers,
-    "logreg": _logistic_regression,
-    "mlp": _two_hidden_layers,
-}
-
-
-class _Candidate(Protocol):
-    def fit(self, inputs: Matrix, owners: Numbers | BoolVector, *weights: Vector) -> object: ...
-
-
-def _fit(candidate: _Candidate, inputs: Matrix, owners: Numbers | BoolVector, *weights: Vector) -> None:
-    with warnings.catch_warnings():
-        # Few steps on purpose, maybe many categories of one video: what comes of it is measured on held-out examples.
-        warnings.simplefilter("ignore", UserWarning)
-        candidate.fit(inputs, owners, *weights)
-
-
-def _two_columns(weights: Matrix, bias: Vector) -> Layer:
-    """Of two categories scikit-learn scores the second only: give the first a score of zero."""
-    if len(bias) == 1:
-        weights, bias = np.hstack([np.zeros_like(weights), weights]), np.append(0, bias)
-    return weights.astype(np.float32), bias.astype(np.float32)
 
 
 def _with_turn(turn: Matrix, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

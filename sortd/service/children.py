@@ -20,7 +20,9 @@ from sortd.messages import (
     ExtractionFailed,
     Lesson,
     Message,
+    NamesRead,
     Order,
+    Read,
     Said,
     Stalled,
     Train,
@@ -84,6 +86,8 @@ class Children:
         match order:
             case Extract(jobs):
                 self._extraction.submit(jobs)
+            case Read():
+                self._extraction.submit(order)
             case Train(lesson):
                 self._training.submit(lesson)
             case Copy():
@@ -96,19 +100,23 @@ class Children:
 
 
 def extraction_worker(config: Config, root: Path, inbox: SimpleQueue[Message]) -> Worker:
-    """Takes batches of jobs; each video's answer is put into the inbox as soon as it is there."""
+    """Takes batches of jobs, and words; each video's answer is put into the inbox as soon as it is there."""
     settings = config.extract
     answered: set[Fingerprint] = set()
 
-    def on_answer(_: tuple[Job, ...], answer: Extracted | ExtractionFailed | Stalled | Said) -> None:
+    def on_answer(_: object, answer: Extracted | ExtractionFailed | Stalled | Said | NamesRead) -> None:
         if isinstance(answer, Stalled):
             answered.update(job.fingerprint for job in answer.jobs)
-        elif not isinstance(answer, Said):
+        elif not isinstance(answer, Said | NamesRead):
             answered.add(answer.job.fingerprint)
         inbox.put(answer)
 
-    def on_end(jobs: tuple[Job, ...], lost: Lost | None) -> None:
-        rest = tuple(job for job in jobs if job.fingerprint not in answered)
+    def on_end(task: tuple[Job, ...] | Read, lost: Lost | None) -> None:
+        if isinstance(task, Read):
+            if lost is not None:
+                inbox.put(NamesRead(task.part, {}))
+            return
+        rest = tuple(job for job in task if job.fingerprint not in answered)
         answered.clear()
         if lost is not None and rest:
             inbox.put(BatchLost(rest, Fault.TIMEOUT if lost.hung else Fault.DECODER_CRASHED, lost.message))

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,7 @@ from sortd.errors import DeviceLost, ExtractionError, SortdError
 from sortd.extract import extractable, load, needs_networks
 from sortd.extract.decoder import Decoder
 from sortd.extract.sandbox import LONGEST_SECONDS
-from sortd.messages import Extracted, ExtractionFailed, Said, Stalled
+from sortd.messages import Extracted, ExtractionFailed, NamesRead, Read, Said, Stalled
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings, patience
 from sortd.service.worker import Alive
@@ -39,9 +39,12 @@ class _FileChanged(Exception):
     """The file is not the one that was asked for any more: nobody's fault."""
 
 
-def extraction(settings: ExtractionSettings) -> Callable[[tuple[Job, ...]], Iterator[object]]:
-    """A task is a batch of jobs; each is answered by Extracted or ExtractionFailed, in the order they finish."""
-    return _Studio(settings).extract
+def extraction(settings: ExtractionSettings) -> Callable[[tuple[Job, ...] | Read], Iterator[object]]:
+    """A task is a batch of jobs; each is answered by Extracted or ExtractionFailed, in the order they finish.
+
+    Or it is words to read, answered by NamesRead.
+    """
+    return _Studio(settings).serve
 
 
 class _Studio:
@@ -63,7 +66,10 @@ class _Studio:
         networks: Networks = encoders.Networks(self._settings.extract, say=self._say)
         return networks
 
-    def extract(self, jobs: tuple[Job, ...]) -> Iterator[object]:
+    def serve(self, task: tuple[Job, ...] | Read) -> Iterator[object]:
+        return self._read(task) if isinstance(task, Read) else self._extract(task)
+
+    def _extract(self, jobs: tuple[Job, ...]) -> Iterator[object]:
         waiting: dict[Future[tuple[dict[_Bench, Sample], float]], Job] = {}
         for job in jobs:
             try:
@@ -78,6 +84,15 @@ class _Studio:
                 yield Alive()
             for future in done:
                 yield from self._answer(waiting.pop(future), future)
+
+    def _read(self, order: Read) -> Iterator[NamesRead]:
+        vectors = {}
+        # Networks that cannot work are told of when a video waits for them.
+        with suppress(SortdError):
+            read = dict(zip(order.texts, self._networks_now().clip.texts(order.texts), strict=True))
+            if extractable(order.part, self._settings.extract):
+                vectors = read
+        yield NamesRead(order.part, vectors)
 
     def _answer(self, job: Job, future: Future[tuple[dict[_Bench, Sample], float]]) -> Iterator[object]:
         try:

@@ -14,6 +14,7 @@ from sortd.errors import SortdError
 from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.messages import Lesson
 from sortd.service.judge import Judge
+from sortd.service.naming import names_of
 from sortd.service.telling import Tell
 from sortd.store.classifiers import Adopted
 from sortd.store.memory import Memory
@@ -107,7 +108,8 @@ class Learner:
         """What to learn from now; None: the same was tried before, and would give the same."""
         except_in, targets, others = self._rules()
         digest = self._digest(except_in - others, targets, others)
-        lesson = Lesson(digest, self._memory.space, except_in, targets, others)
+        names = names_of(self._memory, self._library)
+        lesson = Lesson(digest, self._memory.space, except_in, targets, others, names)
         same = self._memory.database.note(_TRIED) == lesson.digest
         self._asked = None
         # Only what came out of it makes a training tried: one that is cut short by a kill is begun again.
@@ -121,10 +123,11 @@ class Learner:
     def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
         """Note what came out of a training; True when another classifier serves now."""
         told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
+        told |= {key: report.get(key, 0) for key in ("would_move_more", "would_move_fewer")}
         self._note_tried()
         if problem is not None:
             self._write(PROBLEM, problem)
-            self._tell("trained", **told, adopted=False, would_move_more=0, would_move_fewer=0, why=problem)
+            self._tell("trained", **told, adopted=False, why=problem)
             return False
         adopted = Adopted(report["digest"], self._wall(), report, report["file"])
         with self._memory.transaction():
@@ -132,8 +135,7 @@ class Learner:
             self._write(PROBLEM, "")
         for file in unused:
             (self._state / Path(file).name).unlink(missing_ok=True)
-        more, fewer = report["would_move_more"], report["would_move_fewer"]
-        self._tell("trained", **told, adopted=True, would_move_more=more, would_move_fewer=fewer)
+        self._tell("trained", **told, adopted=True)
         self.load()
         return True
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import PurePath
 
+from sortd.disk.library import Library
 from sortd.domain import Fault, Job
 from sortd.judgement.pace import Pace
-from sortd.messages import BatchLost, Extract, Extracted, ExtractionFailed, Stalled
+from sortd.messages import BatchLost, Extract, Extracted, ExtractionFailed, NamesRead, Read, Stalled
 from sortd.service.deciding import Decider
 from sortd.service.looking import Looker
+from sortd.service.naming import Naming
 from sortd.service.telling import Tell
 from sortd.store.memory import Memory
 
@@ -21,12 +23,20 @@ AGAIN_SECONDS = 60.0
 
 
 class Queue:
-    """One batch is in flight at a time; the index holds the rest. `now` is seconds on the monotonic clock."""
+    """One order is in flight at a time; the index holds the rest. `now` is seconds on the monotonic clock."""
 
     def __init__(
-        self, memory: Memory, looker: Looker, decider: Decider, *, tell: Tell, wall: Callable[[], float]
+        self,
+        memory: Memory,
+        library: Library,
+        looker: Looker,
+        decider: Decider,
+        *,
+        tell: Tell,
+        wall: Callable[[], float],
     ) -> None:
         self._memory = memory
+        self._naming = Naming(memory, library)
         self._looker = looker
         self._decider = decider
         self._tell = tell
@@ -38,26 +48,31 @@ class Queue:
         self.pace = Pace()
 
     def busy(self) -> bool:
-        """Whether videos are being extracted."""
+        """Whether the child is at work."""
         return self._in_flight > 0
 
-    def next(self, now: float, *, labelled_first: bool) -> Extract | None:
-        """The next batch; None: one is in flight, or nothing waits."""
+    def next(self, now: float, *, labelled_first: bool) -> list[Extract | Read]:
+        """The next order, if none is in flight and anything waits: names first, for they are quickly read."""
         if self._in_flight or now < self._not_before:
-            return None
+            return []
+        names = self._naming.next()
+        if names is not None:
+            self._in_flight = 1
+            return [names]
         # A file that somebody still writes would come back at once, again and again.
         self._changing = {path for path in self._changing if self._looker.settling(path)}
         jobs = self._memory.backlog.next_jobs(BATCH, labelled_first=labelled_first, but_at=self._changing)
         if not jobs:
-            return None
+            return []
         with self._memory.transaction():
             self._memory.backlog.begin(jobs)
         self._in_flight = len(jobs)
-        return Extract(jobs)
+        return [Extract(jobs)]
 
-    def note(self, message: Extracted | ExtractionFailed | BatchLost | Stalled, now: float) -> None:
+    def note(self, message: Extracted | ExtractionFailed | BatchLost | Stalled | NamesRead, now: float) -> None:
         """Keep what the child answered, or that it was lost."""
-        self._in_flight -= len(message.jobs) if isinstance(message, BatchLost | Stalled) else 1
+        done = len(message.jobs) if isinstance(message, BatchLost | Stalled) else 1
+        self._in_flight = max(0, self._in_flight - done)
         backlog = self._memory.backlog
         with self._memory.transaction():
             match message:
@@ -75,6 +90,8 @@ class Queue:
                 case ExtractionFailed(job, Fault() as fault, why):
                     if backlog.fail(job, fault, why) is not None:
                         self._tell("set_aside", path=job.path, reason=fault, message=why)
+                case NamesRead():
+                    self._naming.keep(message)
                 case Stalled(jobs, why):
                     self._stall(jobs, why, now)
                 case BatchLost(jobs, fault, why):
@@ -100,5 +117,6 @@ class Queue:
 
     def take_back(self) -> None:
         """A result that could not be noted (a full disk) must not leave its video begun for ever."""
+        self._naming.look_again()
         if not self._in_flight:
             self._memory.backlog.release_all()

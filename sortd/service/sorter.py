@@ -18,6 +18,7 @@ from sortd.messages import (
     Extracted,
     ExtractionFailed,
     Message,
+    NamesRead,
     Order,
     RescanDue,
     RetrainDue,
@@ -102,7 +103,7 @@ class Sorter:
         self.learner = Learner(
             memory, library, state=guard.state, judge=self.judge, config=config, tell=self._tell, wall=wall
         )
-        self._queue = Queue(memory, self.looker, self.decider, tell=self._tell, wall=wall)
+        self._queue = Queue(memory, library, self.looker, self.decider, tell=self._tell, wall=wall)
         self._answers = Answers(
             memory,
             self.filer,
@@ -211,7 +212,7 @@ class Sorter:
                 self.learner.ask(why)
             case Asked(request, reply):
                 self._answers.to(request, reply, now=now)
-            case Extracted() | ExtractionFailed() | BatchLost() | Stalled():
+            case Extracted() | ExtractionFailed() | BatchLost() | Stalled() | NamesRead():
                 self._queue.note(message, now)
             case Said(event, facts):
                 self._note_said(event, facts)
@@ -276,8 +277,7 @@ class Sorter:
             return orders
         # Labels are told before the first batch is sent, so that what the owner filed goes first.
         if not self.looker.scanning():
-            batch = self._queue.next(now, labelled_first=self.judge.classifier is None)
-            orders += [] if batch is None else [batch]
+            orders += self._queue.next(now, labelled_first=self.judge.classifier is None)
         why = None if self.looker.busy() else self.learner.due(now)
         if why is not None:
             lesson = self.learner.lesson(why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,22 +13,27 @@ import numpy as np
 from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
 from sortd.judgement.decide import decide
 from sortd.judgement.fuse import fuse
+from sortd.judgement.rivals import contest
 from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.learn.train import OUTSIDERS, UNSORTED, NothingToLearn, train
 from sortd.messages import Lesson, Trained
 from sortd.service.children import TrainingSettings
+from sortd.service.naming import reading_part
 from sortd.store.memory import Memory
 
 
 def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]]:
-    """A task is a Lesson; it is answered by Trained, whose report names the file beside the index."""
+    """A task is a Lesson; it is answered by Trained, whose report names the file beside the index.
+
+    Where the classifier that serves is better, its problem says so and there is no file.
+    """
     os.nice(9)
 
     def learn(lesson: Lesson) -> Iterator[Trained]:
         began = time.monotonic()
         memory = Memory.open(settings.state, lesson.space, query_only=True)
         with memory.database.snapshot():
-            data = training_set(memory, except_in=lesson.except_in, others=lesson.others)
+            data = training_set(memory, except_in=lesson.except_in, others=lesson.others, names=lesson.names)
             serving = memory.classifiers.serving()
             unsorted = memory.index.fingerprints(home=None)
         try:
@@ -42,32 +47,59 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
         except NothingToLearn as no:
             yield Trained({"digest": lesson.digest, "labels": len(data.categories)}, str(no))
             return
+        champion = _load(settings.state / serving.file) if serving else None
+        asked = str(
+            (settings.target_precision, settings.candidates, sorted(lesson.targets.items()), sorted(lesson.others))
+        )
+        same = serving is not None and serving.report.get("asked") == asked
+        worse = _why_worse(data, champion, challenger) if champion and same else None
         file = f"classifier-{lesson.digest[:16]}.npz"
-        challenger.save(settings.state / file)
-        before = _movable(memory, _load(settings.state / serving.file) if serving else None, unsorted)
+        if worse is None:
+            challenger.save(settings.state / file)
+        before = _movable(memory, champion, unsorted)
         after = _movable(memory, challenger, unsorted)
         report = asdict(challenger.report) | {
             "digest": lesson.digest,
             "file": file,
+            "asked": asked,
             "seconds": round(time.monotonic() - began, 3),
             "would_move_more": len(after - before),
             "would_move_fewer": len(before - after),
         }
-        yield Trained(report, None)
+        yield Trained(report, worse)
 
     return learn
 
 
-def training_set(memory: Memory, *, except_in: frozenset[int], others: frozenset[int]) -> TrainingSet:
+def _why_worse(data: TrainingSet, champion: Classifier, challenger: Classifier) -> str | None:
+    """Why the champion goes on; None: the challenger is no worse, or does what the champion cannot do at all."""
+    if (champion.space, champion.categories) != (challenger.space, challenger.categories):
+        return None
+    since = [row for row, clip in enumerate(data.fingerprints) if clip not in champion.answers]
+    says = champion.predict_all(np.asarray(data.vectors)[since])
+    return contest(
+        dict(zip(data.fingerprints, data.categories, strict=True)),
+        champion=champion.answers,
+        since={data.fingerprints[row]: said.best for row, said in zip(since, says, strict=True)},
+        challenger=challenger.answers,
+    ).why_not
+
+
+def training_set(
+    memory: Memory, *, except_in: frozenset[int], others: frozenset[int], names: Mapping[int, str]
+) -> TrainingSet:
     """The owner's labels that have a vector, by category number, and what is known of videos that belong nowhere.
 
-    Those are the ones in folders of `others`, and those that the owner withdrew or passed over.
+    Those are the ones in folders of `others`, and those that the owner withdrew or passed over. `names` are what
+    categories are called, in words; those that were read are among what there is to learn from.
     """
     filed = [(clip, number) for clip, number, _ in memory.features.labels(memory.space)]
     labels = [(clip, number) for clip, number in filed if number not in except_in]
     left = memory.features.passed_over(memory.space, since=memory.classifiers.first_adopted())
     passed_over = [*(clip for clip, number in filed if number in others), *left]
     unsorted = set(memory.features.unsorted(memory.space)) - set(left)
+    part = reading_part(memory.space)
+    read = memory.words.of(part) if part else {}
     return TrainingSet(
         memory.space,
         _vectors(memory, [clip for clip, _ in labels]),
@@ -75,6 +107,7 @@ def training_set(memory: Memory, *, except_in: frozenset[int], others: frozenset
         tuple(clip for clip, _ in labels),
         passed_over=_vectors(memory, _sample(passed_over, OUTSIDERS)),
         unsorted=_vectors(memory, _sample(unsorted, UNSORTED)),
+        names={Category(str(number)): read[text] for number, text in names.items() if text in read},
     )
 
 

@@ -16,6 +16,7 @@ from sortd.store.database import Database
 from sortd.store.features import Features
 from sortd.store.index import Index
 from sortd.store.journal import Journal
+from sortd.store.words import Words
 
 INDEX_NAME = "index.db"
 
@@ -35,6 +36,7 @@ class Memory:
     backlog: Backlog
     journal: Journal
     classifiers: Classifiers
+    words: Words
 
     @classmethod
     def open(cls, state: Path, space: FeatureSpace, *, query_only: bool = False) -> Self:
@@ -49,6 +51,7 @@ class Memory:
             Backlog(database, space),
             Journal(database),
             Classifiers(database),
+            Words(database),
         )
 
     @contextmanager

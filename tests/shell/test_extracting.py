@@ -10,7 +10,8 @@ import pytest
 from sortd.commands.demo_clips import make_clip
 from sortd.domain import Fingerprint, Identity, Job
 from sortd.extract import Settings, space
-from sortd.messages import Extracted, ExtractionFailed, Stalled
+from sortd.extract.encoders import Networks
+from sortd.messages import Extracted, ExtractionFailed, Read, Stalled
 from sortd.service.children import ExtractionSettings
 from sortd.service.extracting import extraction
 from tests.checkpoints import random_clip, save_archive, save_whisper, talking_whisper
@@ -70,3 +71,19 @@ def test_a_part_of_a_checkpoint_that_is_gone_is_nobodys_fault(settings, begin):
     (settings.root / "clip.pt").unlink()
     told = answer(begin(), job(settings, parts))
     assert isinstance(told, Stalled)
+
+
+def test_words_are_read_by_the_network_that_sees_the_pictures(settings, begin):
+    part = space(settings.extract).parts[0]
+    (read,) = begin()(Read(part, ("a video of cats", "a video of dogs")))
+    expected = Networks(settings.extract).clip.texts(["a video of cats", "a video of dogs"])
+    assert read.part == part
+    assert np.allclose([read.vectors["a video of cats"], read.vectors["a video of dogs"]], expected, atol=1e-6)
+
+
+def test_words_for_a_checkpoint_that_was_replaced_or_is_gone_are_not_read(settings, begin):
+    part = space(settings.extract).parts[0]
+    save_archive(settings.root / "clip.pt", random_clip(seed=2))
+    assert [read.vectors for read in begin()(Read(part, ("cats",)))] == [{}]
+    (settings.root / "clip.pt").unlink()
+    assert [read.vectors for read in begin()(Read(part, ("cats",)))] == [{}]

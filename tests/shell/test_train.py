@@ -15,9 +15,10 @@ from sklearn.neural_network import MLPClassifier
 
 from sortd.domain import Category, Decision, FeatureSpace, Fingerprint, Leave, Matrix, MoveTo, Part, Reason, TrainingSet
 from sortd.judgement.decide import decide
+from sortd.learn.candidates import CANDIDATES
 from sortd.learn.classifier import Classifier, unit_parts
 from sortd.learn.folds import folds_for, twins_of
-from sortd.learn.train import CANDIDATES, NothingToLearn, train
+from sortd.learn.train import NothingToLearn, train
 
 SPACE = FeatureSpace((Part("visual", "v1", 64), Part("speech", "s1", 32)))
 

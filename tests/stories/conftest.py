@@ -21,7 +21,9 @@ from sortd.messages import (
     ExtractionFailed,
     Lesson,
     Message,
+    NamesRead,
     Order,
+    Read,
     RescanDue,
     Tick,
     Train,
@@ -48,6 +50,8 @@ class Household:
         self.clock = Clock()
         self.monotonic = 0.0
         self.extracted: list[bytes] = []
+        self.read: list[str] = []
+        self.cannot_read = False
         self.broken: dict[bytes, Fault] = {}
         self.space = feature_space(self.config)
         self._inbox: deque[Message] = deque()
@@ -113,6 +117,10 @@ class Household:
             case Extract(jobs):
                 for job in jobs:
                     self.tell(self.extract(job))
+            case Read(part, texts):
+                self.read += texts
+                known = () if self.cannot_read else texts
+                self.tell(NamesRead(part, {text: FakeExtractor().read(part, text) for text in known}))
             case Train(lesson):
                 self.train(lesson)
             case Copy():

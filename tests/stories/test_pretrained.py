@@ -102,6 +102,13 @@ def tries_lost(home: Service) -> dict[str, int]:
         return dict(index.execute("SELECT fingerprint, count - (running IS 'alone') FROM attempts"))
 
 
+def names_read(home: Service) -> dict[str, int]:
+    """What the folders are called, as far as the network read it, with how many numbers each became."""
+    with closing(sqlite3.connect(f"file:{home.state / 'index.db'}?mode=ro", uri=True)) as index:
+        (note,) = index.execute("SELECT value FROM notes WHERE key = 'words'").fetchone()
+    return {text: len(bytes.fromhex(vector)) // 4 for text, vector in json.loads(note)["vectors"].items()}
+
+
 def maps(process: int, library: str) -> bool:
     """Whether a process has begun to load a library."""
     try:
@@ -138,6 +145,7 @@ def test_weights_that_come_while_it_runs_take_over_without_a_gap(home, weights, 
         "speech": {"present": True, "dim": WIDTH, "text": SENTENCE},
     }
     assert len(home.told("weights_missing")) == len(home.told("encoder_changed")) == 1
+    assert names_read(home) == {f"a video of {family}": WIDTH for family in FAMILIES}
     events = [(line["event"], line.get("path")) for line in home.lines]
     changed = events.index(("encoder_changed", None))
     assert {path for event, path in events[changed:] if event == "extracted"} >= set(taught)
