@@ -50,7 +50,7 @@ HOMES = {
     "cv2": {"extract/builtin.py"},
     "pydantic": {"config.py", "problems.py"},
     "rich": {"commands/cli.py", "commands/report.py", "commands/demo.py"},
-    "sklearn": {"learn/train.py", "commands/export.py"},
+    "sklearn": {"learn/train.py", "learn/groups.py", "commands/export.py"},
     "sqlite3": {"store/backup.py", "store/database.py"},
     "structlog": {"log.py"},
     "tomli": {"config.py", "disk/rules.py", "problems.py"},

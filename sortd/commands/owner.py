@@ -183,6 +183,24 @@ def forget(
 
 
 @app.command()
+def suggest(
+    library: RootArgument = None, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+) -> None:
+    """Show groups of unsorted videos that could be a new folder.
+
+    Changes nothing.
+    """
+    settings = settings_from(config, library, root)
+    from sortd.commands import facts  # noqa: PLC0415 - as above
+    from sortd.commands import suggest as groups  # noqa: PLC0415 - as above
+
+    with facts.reading(settings) as read:
+        pool = groups.pool(known(read, settings), now=time.time())
+    told = [group.told() for group in groups.suggest(pool)]
+    show(told, lambda told: typer.echo("\n".join(groups.lines(told))), as_json=as_json)
+
+
+@app.command()
 def evaluate(
     library: RootArgument = None,
     *,
