@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 
 import pytest
 
 from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
 from tests.folders import read
-from tests.stories.service import Service
+from tests.stories.service import SORTD, Service
 
 EACH = 6
 FILES = {f"{family} {number}.mp4" for family in FAMILIES for number in range(EACH)}
@@ -98,3 +99,101 @@ def test_of_a_library_that_nobody_served_yet_nothing_is_known(tmp_path):
     done = Service(tmp_path).run("suggest")
     assert done.returncode == 1
     assert done.stderr.startswith("sortd: nothing is known of ")
+
+
+# Accepted
+
+
+def number_of(groups, name):
+    return next(group["n"] for group in groups if family(group) == name)
+
+
+def test_a_collection_without_a_folder_begins_and_the_next_clips_are_filed(home):
+    home.start()
+    groups = home.ask("suggest")
+    for name in FAMILIES:
+        # The numbers are those shown once, though what is left changes with each that is accepted.
+        told = home.ask("suggest", "--accept", str(number_of(groups, name)), name)
+        assert (told["category"], len(told["done"]), told["refused"]) == (name, EACH, [])
+    home.await_told("trained", labels=EACH * len(FAMILIES))
+    status = home.ask("status")
+    assert {one["name"]: (one["labels"], one["placed"]) for one in status["categories"]} == dict.fromkeys(
+        FAMILIES, (EACH, 0)
+    )
+    assert (home.root / "sea" / "sea 0.srt").read_text() == "waves"
+    for name in FAMILIES:
+        make_clip(home.folder / "new.mp4", name, 100, seconds=1.0)
+        (home.folder / "new.mp4").rename(home.root / f"new {name}.mp4")
+        home.await_told("moved", path=f"new {name}.mp4", to=f"{name}/new {name}.mp4")
+    assert home.run("suggest").stdout.startswith("nothing to suggest")
+
+
+def test_without_a_service_it_is_the_same_and_all_of_it_can_be_undone(home):
+    before = read(home.root)
+    done = home.run("suggest", "--accept", str(number_of(home.ask("suggest"), "sea")), "the sea")
+    assert done.stdout == f"{EACH} videos are in the sea now, as your labels\n"
+    assert sorted(path.name for path in (home.root / "the sea").glob("*.mp4")) == [f"sea {n}.mp4" for n in range(EACH)]
+    assert home.ask("status")["videos"]["labelled"] == EACH
+    assert {move["to"] for move in home.ask("history")} == {f"the sea/sea {n}.mp4" for n in range(EACH)}
+    assert len(home.ask("undo", "--category", "the sea")["done"]) == EACH
+    assert read(home.root) == before | {"the sea": {}}
+    assert home.ask("status")["videos"]["labelled"] == 0
+
+
+def test_a_number_means_what_was_shown_whatever_came_since(home):
+    number = number_of(home.ask("suggest"), "garden")
+    for extra in range(10):
+        make_clip(home.root / f"more city {extra}.mp4", "city", 50 + extra, seconds=1.0)
+    assert home.run("run", "--once").returncode == 0
+    (home.root / "garden 0.mp4").rename(home.folder / "garden 0.mp4")
+    done = home.run("suggest", "--accept", str(number), "garden")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"{EACH - 1} videos are in garden now, as your labels",
+        "garden 0.mp4 stays: it is not unsorted any more",
+    ]
+    assert len(list((home.root / "garden").iterdir())) == EACH - 1
+
+
+def test_who_never_looked_accepts_what_would_be_shown(home):
+    assert home.run("suggest", "--accept", "1", "first").returncode == 0
+    assert home.ask("status")["videos"]["labelled"] == EACH
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("9", "sea"), 1, "there is no group 9 among those shown last"),
+        (("1", ".sea"), 1, "'.sea' can be no category"),
+        (("1", "sea/2026"), 1, "'sea/2026' can be no category"),
+        (("one", "sea"), 2, "Invalid value for '--accept'"),
+    ],
+)
+def test_what_cannot_be_accepted_is_refused_in_a_line(home, arguments, status, said):
+    before = read(home.root)
+    done = home.run("suggest", "--accept", *arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read(home.root) == before
+
+
+def test_killed_while_it_accepts_the_service_loses_nothing(home):
+    home.start()
+    number = str(number_of(home.ask("suggest"), "city"))
+    asking = subprocess.Popen(
+        [*SORTD, "suggest", "--accept", number, "city", "--config", str(home.config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    home.until(lambda: any((home.root / "city").glob("*.mp4")))
+    home.kill()
+    asking.wait(timeout=60)
+    moved = {path.name for path in (home.root / "city").glob("*.mp4")}
+    assert {path.name for path in home.root.rglob("*.mp4")} == FILES
+    home.start()
+    home.until(lambda: home.ask("status")["videos"]["labelled"] == len(moved))
+    home.run("suggest", "--accept", number, "city")
+    assert len(list((home.root / "city").glob("*.mp4"))) == EACH
+    status = home.ask("status")
+    assert (status["videos"]["labelled"], status["videos"]["placed"], status["open_moves"]) == (EACH, 0, 0)
