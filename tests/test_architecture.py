@@ -55,7 +55,13 @@ HOMES = {
     "structlog": {"log.py"},
     "tomli": {"config.py", "disk/rules.py", "problems.py"},
     "torch": {"extract/encoders.py", "commands/export.py"},
-    "typer": {"commands/cli.py", "commands/parser.py", "commands/owner.py", "commands/tools.py"},
+    "typer": {
+        "commands/cli.py",
+        "commands/parser.py",
+        "commands/owner.py",
+        "commands/tools.py",
+        "commands/unsorted.py",
+    },
     "watchdog": {"disk/watch.py"},
     "whisper": {"extract/encoders.py"},
 }
