@@ -202,10 +202,11 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MoveTo:
-    """File the video into this category."""
+    """File the video into this category; at the owner's word it is a label."""
 
     category: Category
     confidence: float
+    placed_by: Placer = Placer.SORTD
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from sortd.commands import owner, tools
+from sortd.commands import owner, tools, unsorted
 from sortd.commands.parser import app
 from sortd.errors import ConfigError, SortdError
 
-__all__ = ["app", "main", "owner", "tools"]  # these two register their commands by being imported
+__all__ = ["app", "main", "owner", "tools", "unsorted"]  # these three register their commands by being imported
 
 BAD_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h; the service manager is told not to try again on it."""

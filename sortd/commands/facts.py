@@ -34,6 +34,7 @@ class Reading:
     """One library, opened for reading alone."""
 
     root: Path
+    state: Path
     memory: Memory
     library: Library
     judge: Judge
@@ -65,7 +66,7 @@ def opened(config: Config, found: Found | None) -> Iterator[Reading | None]:
         judge = Judge(memory, library, probation=config.move.probation, target_precision=config.move.target_precision)
         with memory.database.snapshot():
             judge.classifier = _serving(memory, found.state)
-            yield Reading(root, memory, library, judge)
+            yield Reading(root, found.state, memory, library, judge)
     except SortdError:
         raise
     except Exception:

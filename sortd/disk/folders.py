@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -75,6 +75,20 @@ class Entry:
     def name(self) -> str:
         """Its last part, all that the system is told."""
         return self.path.name
+
+
+def make(root: Path, folder: PurePath) -> None:
+    """Make a folder, and those above it, where there is none. MoveRefused: it cannot be, or is something else."""
+    with opened(root) as folders:
+        try:
+            for path in (*reversed(folder.parents[:-1]), folder):
+                entry = folders.entry(path)
+                with suppress(FileExistsError):
+                    os.mkdir(entry.name, dir_fd=entry.folder)
+                folders.open(path)
+                sync([entry])
+        except OSError as problem:
+            raise refusal(problem) from problem
 
 
 def check_name(name: str) -> None:

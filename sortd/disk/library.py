@@ -149,6 +149,12 @@ class Library:
         """The category that the path's folder belongs to; None for the root and for what the owner calls unsorted."""
         return self._category(path.parent)
 
+    def category_named(self, name: str) -> Category | None:
+        """The category that a folder of this name would be; None: none, for it is hidden, ignored or too deep."""
+        folder = PurePath(name)
+        fits = 0 < len(folder.parts) <= self._levels and not any(map(names.is_no_name, folder.parts))
+        return self._category(folder) if fits and self._is_reached(folder) else None
+
     def place(self, path: PurePath) -> Place:
         """Where a video at this path stands."""
         category = self.category_of(path)

@@ -13,11 +13,9 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 
 from sortd.disk.folders import Folders, check, check_writable, find, opened, refusal, rename, sync
-from sortd.disk.names import stem_of
+from sortd.disk.names import LONGEST_NAME, stem_of
 from sortd.domain import Identity, MovePlan
 from sortd.errors import MoveRefused, MoveUnfinished
-
-_LONGEST_NAME = 255  # bytes
 
 
 class Standing(StrEnum):
@@ -56,7 +54,7 @@ def plan_move(
 
 def _numbered(stem: str, number: int, *, longest_tail: int) -> str:
     end = f" ({number})"
-    room = _LONGEST_NAME - longest_tail - len(end)
+    room = LONGEST_NAME - longest_tail - len(end)
     if room < 1:
         raise MoveRefused(f"{stem!r} leaves no room for a number")
     while _size(stem) > room:

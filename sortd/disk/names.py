@@ -19,6 +19,9 @@ HANDS_OFF = ".nosort"
 UNFINISHED_BESIDE = ".aria2"
 """After a file's name: that file is still being downloaded."""
 
+LONGEST_NAME = 255
+"""Bytes, on almost every filesystem."""
+
 _LEFT_ALONE = {"@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information"}
 _UNFINISHED = (".part", ".partial", ".ytdl", ".crdownload", ".tmp", ".!qb", ".aria2", ".download")
 
@@ -41,6 +44,11 @@ def is_left_alone(name: str) -> bool:
 def is_hidden(name: str) -> bool:
     """Whether a name begins with one dot; more are an ellipsis ("...and then.mp4"), but for the folder above, ".."."""
     return name.startswith(".") and (name == ".." or not name.startswith(".."))
+
+
+def is_no_name(part: str) -> bool:
+    """Whether no file or folder can be called so, or it leads elsewhere."""
+    return part in {"", ".", "..", "/"} or "\0" in part or len(os.fsencode(part)) > LONGEST_NAME
 
 
 def is_video(name: str, extensions: Collection[str]) -> bool:

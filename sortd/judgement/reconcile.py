@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sortd.domain import Category, Placer, Record, Standing
+from sortd.domain import Category, MoveTo, Placer, Record, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,13 @@ def apply(record: Record, fact: Fact) -> Record:
             return replace(record, home=category, placed_by=Placer.OWNER, vetoes=record.vetoes - {category})
         case Returned():
             return replace(record, home=None, placed_by=None)
+
+
+def filed(record: Record, move: MoveTo) -> Record:
+    """Keep in the record that sortd moved the video: a placement, or a label where that was the owner's word."""
+    if move.placed_by is Placer.OWNER:
+        return apply(record, Labelled(move.category))
+    return replace(record, home=move.category, placed_by=Placer.SORTD)
 
 
 def _rearranged(home: Category, before: Standing, now: Standing) -> bool:

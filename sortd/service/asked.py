@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -11,12 +12,13 @@ from sortd.domain import Category, Fingerprint, Placer
 from sortd.errors import SortdError
 from sortd.judgement.reconcile import Confirmed, apply
 from sortd.messages import Copied
+from sortd.service.accepting import Accepter
 from sortd.service.deciding import Decider
+from sortd.service.errands import Errands, Reply
 from sortd.service.filing import Filer
 from sortd.service.learner import Learner
 from sortd.service.looking import Looker
 from sortd.service.telling import Tell
-from sortd.service.undoing import Reply, Undoer
 from sortd.store.decisions import DecisionLog
 from sortd.store.journal import DONE, Entry
 from sortd.store.memory import Memory
@@ -42,6 +44,7 @@ class Answers:
         wall: Callable[[], float],
         away: Callable[[], str | None],
         status: Callable[[], Mapping[str, Any]],
+        accepter: Accepter,
     ) -> None:
         self._memory = memory
         self._filer = filer
@@ -53,7 +56,8 @@ class Answers:
         self._status = status
         self._looker = looker
         self._learner = learner
-        self._undoer = Undoer(memory, filer, decider, looker)
+        self._errands = Errands(memory, filer, decider, looker)
+        self._accepter = accepter
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
             "status": lambda _: self._status(),
             "confirm": self._confirm,
@@ -65,7 +69,7 @@ class Answers:
         }
 
     def to(self, request: Mapping[str, Any], reply: Reply, *, now: float) -> None:
-        """Carry a request out and reply, once; `error` in the answer says why not. Only `undo` may reply later."""
+        """Carry a request out and reply, once; `error` in the answer says why not. Only moves may reply later."""
         answer: Mapping[str, Any] | None = {"error": "the service could not do it; its log says why"}
         try:
             answer = self._carry_out(request, reply, now)
@@ -76,19 +80,25 @@ class Answers:
                 reply(answer)
 
     def land(self, copied: Copied) -> None:
-        """The copies for an undo are made, or failed."""
-        self._undoer.land(copied)
+        """The copies for a move that was asked for are made, or failed."""
+        self._errands.land(copied)
 
     def remind(self, *, now: float) -> None:
         """Reply to what is through by now, or has waited long enough."""
-        self._undoer.answer(now=now)
+        self._errands.answer(now=now)
 
     def _carry_out(self, request: Mapping[str, Any], reply: Reply, now: float) -> Mapping[str, Any] | None:
         do, away = str(request.get("do")), self._away()
         if away is not None and do != "status":
             return {"error": away}
         if do == "undo":
-            self._undoer.undo(self._entries(request), reply, now=now)
+            back = [(entry.steps[0].target, partial(self._filer.put_back, entry)) for entry in self._entries(request)]
+            self._errands.run(back, reply, now=now)
+            return None
+        if do == "accept":
+            category, wishes = self._accepter.wishes(request["category"], request["videos"])
+            self._tell("accepted", category=category, videos=len(wishes))
+            self._errands.run(wishes, reply, now=now, category=category)
             return None
         if do not in self._known:
             return {"error": f"unknown request {request.get('do')!r}"}

@@ -16,8 +16,9 @@ from sortd.disk.library import Library
 from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.transfer import publish, was_put_back, withdraw
-from sortd.domain import Category, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
+from sortd.domain import Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
 from sortd.errors import Changed, Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
+from sortd.judgement.reconcile import filed
 from sortd.messages import Copied, Copy
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
@@ -59,7 +60,7 @@ class Filer:
 
     def file(self, sighting: Sighting, move: MoveTo) -> Entry:
         """Move a video out of the unsorted into a category; the move stays `open` while copies are made for it."""
-        return self._carry(sighting, PurePath(move.category), category=move.category, confidence=move.confidence)
+        return self._carry(sighting, PurePath(move.category), move)
 
     def put_back(self, entry: Entry) -> Entry:
         """Undo a move: the video goes back, and never to that category again; `open` while copies are made for it."""
@@ -67,9 +68,8 @@ class Filer:
         return self._carry(
             self._placed(entry),
             source.parent,
+            entry.move,
             name=source.name,
-            category=entry.category,
-            confidence=entry.confidence,
             undoes=entry.number,
         )
 
@@ -105,9 +105,8 @@ class Filer:
             return self._carry(
                 Sighting(video.source, entry.fingerprint, video.identity),
                 video.target.parent,
+                entry.move,
                 name=None if entry.undoes is None else self._memory.journal.entry(entry.undoes).steps[0].source.name,
-                category=entry.category,
-                confidence=entry.confidence,
                 undoes=entry.undoes,
             )
 
@@ -151,10 +150,9 @@ class Filer:
         self,
         sighting: Sighting,
         folder: PurePath,
+        move: MoveTo,
         *,
         name: str | None = None,
-        category: Category,
-        confidence: float,
         undoes: int | None = None,
     ) -> Entry:
         """Plan, intend, move and note; again under another name while somebody else takes the planned one."""
@@ -165,8 +163,8 @@ class Filer:
             raise MoveRefused(away)
         if self._library.look(sighting.path, sighting) != sighting:
             raise Changed(f"{sighting.path} changed or went after it was judged")
-        if undoes is None and not self._memory.categories.stands(self._library.folder(category)):
-            raise FolderRefuses(PurePath(category), "it is another folder than at the last look")
+        if undoes is None and not self._memory.categories.stands(self._library.folder(move.category)):
+            raise FolderRefuses(PurePath(move.category), "it is another folder than at the last look")
         for race in range(RACES):
             companions = self._library.companions(sighting.path) if self._companions else ()
             plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder), name=name)
@@ -175,9 +173,8 @@ class Filer:
                 number = self._memory.journal.intend(
                     sighting.fingerprint,
                     plan,
+                    move,
                     identities=identities,
-                    category=category,
-                    confidence=confidence,
                     now=self._wall(),
                     undoes=undoes,
                 )
@@ -249,7 +246,7 @@ class Filer:
             self._memory.journal.complete(entry.number)
             record = index.record(entry.fingerprint)
             if entry.undoes is None and resting is not None:
-                record = replace(record, home=entry.category, placed_by=Placer.SORTD)
+                record = filed(record, entry.move)
                 self._decisions.note(
                     "placed",
                     at=self._wall(),
@@ -257,6 +254,7 @@ class Filer:
                     category=entry.category,
                     steps=[[str(step.source), str(step.target)] for step in entry.steps[:MOST_NOTED]],
                     confidence=entry.confidence,
+                    by=entry.placed_by,
                 )
             else:
                 record = self._withdrawn(entry, record)
@@ -265,7 +263,7 @@ class Filer:
                 index.move(entry.steps[0].source, resting)
 
     def _withdrawn(self, entry: Entry, record: Record) -> Record:
-        if record.placed_by is Placer.SORTD or entry.undoes is None:
+        if record.placed_by is Placer.SORTD or not entry.asked_for:
             self._memory.categories.judged(entry.category, corrected=1, now=self._wall())
         self._memory.journal.taken_out(entry.fingerprint, entry.category)
         self._decisions.note("undone", at=self._wall(), video=entry.fingerprint, category=entry.category)

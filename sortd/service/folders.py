@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from sortd.disk.library import Library
 from sortd.judgement import categories
-from sortd.judgement.categories import Gone
+from sortd.judgement.categories import Folder, Gone
 from sortd.service.telling import Tell
 from sortd.store.decisions import DecisionLog
 from sortd.store.memory import Memory
@@ -62,7 +62,19 @@ class Folders:
                     self._decisions.note("renamed", at=self._wall(), was=was, category=folder.name)
         return labels
 
-    def _note(self, folder: categories.Folder) -> None:
+    def know(self, folder: Folder) -> None:
+        """A folder that was made this moment is a category, even before it holds a video."""
+        table = self._memory.categories
+        if table.stands(folder):
+            return
+        number = next((known.number for known in table.all() if known.name == folder.name), None)
+        if number is None:
+            table.add(folder)
+        else:
+            table.update(number, folder)
+        self._note(folder)
+
+    def _note(self, folder: Folder) -> None:
         """What a category is known by when its folder is renamed, for an index that has to be made again."""
         facts = {"category": folder.name, "device": folder.device, "inode": folder.inode}
         self._decisions.note("category", at=self._wall(), **facts)

@@ -12,6 +12,7 @@ from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
 from sortd.domain import Fingerprint, Identity, Record, Sighting
 from sortd.errors import LibraryUnavailable
+from sortd.judgement.categories import Folder
 from sortd.judgement.settle import Settler
 from sortd.service.braking import Brake
 from sortd.service.deeds import Deeds
@@ -124,6 +125,12 @@ class Looker:
         # A writer that pauses is no writer that is done: the wait begins again.
         self._settler.observe(path, identity, now)
         return False
+
+    def know(self, folder: Folder) -> None:
+        """Take a folder for a category that was made for one this moment."""
+        with self._memory.transaction():
+            self._refresh_folders()
+            self._folders.know(folder)
 
     def accept(self) -> int:
         """What vanished is gone by the owner's wish, however many; their number where it was too many."""

@@ -31,6 +31,7 @@ from sortd.messages import (
     Trained,
     TrainingLost,
 )
+from sortd.service.accepting import Accepter
 from sortd.service.asked import Answers
 from sortd.service.copying import copying
 from sortd.service.deciding import Decider
@@ -74,13 +75,7 @@ class Sorter:
         self.judge = Judge(memory, library, probation=limits.probation, target_precision=limits.target_precision)
         self._spaces = Spaces(memory, self.judge, config=config, wall=wall)
         self.filer = Filer(
-            memory,
-            library,
-            guard,
-            decisions=self.decisions,
-            companions=config.move.companions,
-            tell=self._tell,
-            wall=wall,
+            memory, library, guard, decisions=self.decisions, companions=limits.companions, tell=self._tell, wall=wall
         )
         self.looker = Looker(
             memory,
@@ -115,6 +110,7 @@ class Sorter:
             wall=wall,
             away=lambda: self.away,
             status=self.status,
+            accepter=Accepter(memory, library, guard, judge=self.judge, looker=self.looker, filer=self.filer),
         )
         self.away: str | None = None
         """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
@@ -250,10 +246,10 @@ class Sorter:
 
     def _land(self, copied: Copied, now: float) -> None:
         (entry,) = (entry for entry in self.filer.copies() if entry.number == copied.number)
-        if entry.undoes is None:
-            self.decider.land(copied, entry, now)
-        else:
+        if entry.asked_for:
             self._answers.land(copied)
+        else:
+            self.decider.land(copied, entry, now)
 
     def _step(self, now: float) -> None:
         if self.away is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from sortd.domain import Category, Fingerprint, Identity, MovePlan, Step, VerifiedCopy
+from sortd.domain import Category, Fingerprint, Identity, MovePlan, MoveTo, Placer, Step, VerifiedCopy
 from sortd.store.database import Database, blob, category_of, path_of
 
 DONE = "done"
@@ -18,6 +18,8 @@ _TAKEN_BACK = "taken back"
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One move: `undoes` names the move that it takes back, `crosses` says that it needs a copy.
+
+    `placed_by` is whose word it follows: at the owner's the video is a label where it goes.
 
     `taken_back` of an open one: sortd itself began to put back what it had moved.
     """
@@ -31,7 +33,18 @@ class Entry:
     at: float
     crosses: bool
     taken_back: bool
+    placed_by: Placer
     steps: tuple[Step, ...]
+
+    @property
+    def move(self) -> MoveTo:
+        """What was decided."""
+        return MoveTo(self.category, self.confidence, self.placed_by)
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether the owner waits for it: a move back, or one at their word."""
+        return self.undoes is not None or self.placed_by is Placer.OWNER
 
     @property
     def copied(self) -> bool:
@@ -49,20 +62,20 @@ class Journal:
         self,
         fingerprint: Fingerprint,
         plan: MovePlan,
+        move: MoveTo,
         *,
         identities: Mapping[PurePath, Identity],
-        category: Category,
-        confidence: float,
         now: float,
         undoes: int | None = None,
     ) -> int:
         """Write what is about to be done; the move's number."""
         number = self._db.execute(
-            "INSERT INTO moves (fingerprint, category, confidence, undoes, state, at)"
-            " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, 'open', ?)",
+            "INSERT INTO moves (fingerprint, category, confidence, placed_by, undoes, state, at)"
+            " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, ?, 'open', ?)",
             fingerprint,
-            blob(category),
-            confidence,
+            blob(move.category),
+            move.confidence,
+            move.placed_by,
             undoes,
             now,
         ).lastrowid
@@ -131,14 +144,14 @@ class Journal:
         return found
 
     def recent(self) -> list[Entry]:
-        """Every automatic move, the latest first; moves back show in the state of what they undo."""
+        """Every move, the latest first; moves back show in the state of what they undo."""
         return self._entries("m.undoes IS NULL ORDER BY m.id DESC")
 
     def moved_at(self, category: Category) -> list[float]:
         """When automatic moves into a category were made, oldest first, those since undone included."""
         rows = self._db.execute(
             "SELECT at FROM moves WHERE category = (SELECT id FROM categories WHERE name = ?) AND undoes IS NULL"
-            " AND state IN ('done', 'undone') ORDER BY id",
+            " AND placed_by = 'sortd' AND state IN ('done', 'undone') ORDER BY id",
             blob(category),
         )
         return [row[0] for row in rows]
@@ -154,7 +167,8 @@ class Journal:
 
     def _entries(self, where: str) -> list[Entry]:
         rows = self._db.execute(
-            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.crosses, m.why FROM moves m"
+            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.crosses, m.why,"
+            " m.placed_by FROM moves m"
             f" JOIN categories c ON c.id = m.category WHERE {where}"
         ).fetchall()
         return [
@@ -168,9 +182,10 @@ class Journal:
                 at,
                 bool(crosses),
                 why == _TAKEN_BACK,
+                Placer(placer),
                 self._steps(number),
             )
-            for number, clip, name, confidence, undoes, state, at, crosses, why in rows
+            for number, clip, name, confidence, undoes, state, at, crosses, why, placer in rows
         ]
 
     def _steps(self, number: int) -> tuple[Step, ...]:

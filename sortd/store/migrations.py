@@ -110,5 +110,9 @@ MIGRATIONS = [
     ALTER TABLE move_steps ADD COLUMN copy_mtime_ns INTEGER;
     ALTER TABLE move_steps ADD COLUMN copy_digest TEXT;
     """,
+    # 4: moves at the owner's own word, which makes a label.
+    """
+    ALTER TABLE moves ADD COLUMN placed_by TEXT NOT NULL DEFAULT 'sortd' CHECK (placed_by IN ('owner', 'sortd'));
+    """,
 ]
 """Each runs once; those that are missing run in one transaction with their count in `PRAGMA user_version`."""

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from sortd.domain import Category, Fingerprint, Identity, MovePlan, Placer, Record
+from sortd.domain import Category, Fingerprint, Identity, MovePlan, MoveTo, Placer, Record
 from sortd.judgement.categories import Folder
-from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply
+from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, filed
 from sortd.store.decisions import Line
 from sortd.store.memory import PAUSED, Memory
 
@@ -70,17 +70,16 @@ class _Again:
         decision(line.at, _Facts(line.facts))
 
     def _placed(self, at: float, facts: _Facts) -> None:
-        clip, category, steps = facts.clip(), facts.category(), facts.steps()
-        confidence = facts.number("confidence")
-        self._stand(category)
+        clip, steps = facts.clip(), facts.steps()
+        move = MoveTo(facts.category(), facts.number("confidence"), facts.placer())
+        self._stand(move.category)
         self._index.expect(clip, steps[0][1], _UNSEEN, now=at)
-        self._index.keep(replace(self._index.record(clip), home=category, placed_by=Placer.SORTD))
+        self._index.keep(filed(self._index.record(clip), move))
         number = self._memory.journal.intend(
             clip,
             MovePlan(steps),
+            move,
             identities={source: _UNSEEN for source, _ in steps},
-            category=category,
-            confidence=confidence,
             now=at,
         )
         self._memory.journal.complete(number)
@@ -214,6 +213,10 @@ class _Facts:
 
     def category_or_none(self, key: str) -> Category | None:
         return None if self._facts.get(key) is None else self.category(key)
+
+    def placer(self) -> Placer:
+        """Whose word a move followed; lines from before owners could ask for moves do not say."""
+        return Placer.OWNER if self._facts.get("by") == Placer.OWNER else Placer.SORTD
 
     def path_or_none(self) -> PurePath | None:
         return None if self._facts.get("path") is None else _inside(self.text("path"))

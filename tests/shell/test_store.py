@@ -15,6 +15,7 @@ from sortd.domain import (
     Fingerprint,
     Identity,
     MovePlan,
+    MoveTo,
     Part,
     Placer,
     Record,
@@ -176,11 +177,12 @@ def test_no_category_gets_the_number_of_one_that_was_absorbed(memory):
 def test_a_move_is_open_until_it_is_done_and_undone_by_another(memory):
     memory.categories.add(Folder(Category("cats"), 1, 1))
     plan = MovePlan(((PurePath("a.mp4"), PurePath("cats/a.mp4")),))
-    facts = {"identities": {PurePath("a.mp4"): Identity(1, 2, 3)}, "category": Category("cats"), "confidence": 0.9}
-    number = memory.journal.intend(CLIP, plan, **facts, now=5.0)
+    facts = {"identities": {PurePath("a.mp4"): Identity(1, 2, 3)}}
+    move = MoveTo(Category("cats"), 0.9)
+    number = memory.journal.intend(CLIP, plan, move, **facts, now=5.0)
     assert [entry.number for entry in memory.journal.open_intents()] == [number]
     memory.journal.complete(number)
-    back = memory.journal.intend(CLIP, plan, **facts, now=6.0, undoes=number)
+    back = memory.journal.intend(CLIP, plan, move, **facts, now=6.0, undoes=number)
     memory.journal.complete(back)
     assert [(entry.number, entry.state) for entry in memory.journal.recent()] == [(number, "undone")]
     assert memory.journal.moved_at(Category("cats")) == [5.0]
