@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from sortd.domain import Category, Fingerprint, Placer
-from sortd.errors import SortdError
+from sortd.errors import IndexDamaged, SortdError
 from sortd.judgement.reconcile import Confirmed, apply
 from sortd.messages import Copied
 from sortd.service.accepting import Accepter
@@ -73,6 +73,8 @@ class Answers:
         answer: Mapping[str, Any] | None = {"error": "the service could not do it; its log says why"}
         try:
             answer = self._carry_out(request, reply, now)
+        except IndexDamaged:
+            raise  # it is mended, and the asker asks again
         except SortdError as error:
             answer = {"error": str(error)}
         finally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from sortd.domain import Category, Fingerprint, Leave, MoveTo, Reason, Trust
-from sortd.errors import Changed, FolderRefuses, MoveRefused, SortdError
+from sortd.errors import Changed, FolderRefuses, IndexDamaged, MoveRefused, SortdError
 from sortd.messages import Copied
 from sortd.service.filing import Filer
 from sortd.service.judge import Judge, Verdict
@@ -198,6 +198,8 @@ class Decider:
         except FolderRefuses as refused:
             self._refusals.refuse(refused, now=now)
             return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
+        except IndexDamaged:
+            raise  # no fault of the move: the index is mended before anything else
         except SortdError as refused:
             return _Left(Leave(Reason.MOVE_REFUSED, category), why=str(refused))
         if entry.state == DONE:
