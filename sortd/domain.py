@@ -120,8 +120,7 @@ class FeatureSpace:
 class Prediction:
     """Every category with its calibrated probability, best first, and how unlike the winner's examples the video is.
 
-    The probabilities add up to less than 1 where it may belong to none.
-    `distance` is 1 minus the cosine to the nearest example of the winner: 0 is the same, 1 has nothing in common.
+    The probabilities add up to less than 1 where it may belong to none. `distance`: 1 - cosine to that nearest example.
     """
 
     ranking: tuple[tuple[Category, float], ...]

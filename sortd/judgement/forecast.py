@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 
 from sortd.domain import Vector
-from sortd.judgement.calibrate import BoolVector, cuts_of
+from sortd.judgement.calibrate import LUCK, BoolVector, cuts_of
 
 _FORESEEABLE = 10.0
 _ROUNDING = 1e-9
@@ -16,8 +16,8 @@ _ROUNDING = 1e-9
 def growth_until_moves(confidence: Vector, correct: BoolVector, weights: Vector, target_precision: float) -> float:
     """Tell how many times as much evidence would meet the target, were as many of it wrong as now; inf: none would.
 
-    It is the bound that a threshold must meet, (wrong + 1) / (n + 1) <= 1 - target with the next mistake counted,
-    asked of n and wrong grown alike, at the cut where the least growth does it.
+    It is the bound that a threshold must meet, asked of n and wrong grown alike, at the cut where the least growth does
+    it: a quadratic equation for the root of the growth.
     """
     _, moves, wrong = cuts_of(confidence, correct, weights)
     if not len(moves):
@@ -25,8 +25,10 @@ def growth_until_moves(confidence: Vector, correct: BoolVector, weights: Vector,
     allowed = 1 - target_precision
     stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
     gained = allowed * moves - wrong
-    growths = np.where(gained > 0, (1 + stopped_by - allowed) / np.where(gained > 0, gained, 1), np.inf)
-    return float(growths.min())
+    enough = gained > 0
+    spread, gained, missing = LUCK * np.sqrt(wrong[enough]), gained[enough], 1 + stopped_by[enough] - allowed
+    roots = (spread + np.sqrt(spread**2 + 4 * gained * missing)) / (2 * gained)
+    return float((roots**2).min(initial=np.inf))
 
 
 def labels_until_moves(labels: int, total: int, categories: int, growth: float) -> int | None:
