@@ -17,10 +17,10 @@ from sortd.disk.guard import Found, find
 from sortd.disk.library import Library
 from sortd.disk.marker import MARKER, RootAway, marker_of
 from sortd.disk.patience import Patience
-from sortd.domain import Category, Fault, Fingerprint, Leave, MoveTo, Placer, Reason
+from sortd.domain import Category, Fault, FeatureSpace, Fingerprint, Leave, MoveTo, Placer, Reason, Vector
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.judgement.fuse import fuse
-from sortd.learn.classifier import Classifier, UnusableClassifier, likeness, unit_parts
+from sortd.learn.classifier import Classifier, UnusableClassifier, columns_of, likeness, unit_parts
 from sortd.service.judge import Judge, Verdict
 from sortd.service.opening import feature_space, library_at, state_wished
 from sortd.store import backup
@@ -215,7 +215,7 @@ def _as_tried(read: Reading, clip: Fingerprint, verdict: Verdict) -> Verdict:
 
 
 def _neighbours(read: Reading, clip: Fingerprint) -> list[dict[str, Any]]:
-    """The labelled videos most like this one, itself left out."""
+    """The labelled videos most like this one, itself left out, and how like each part of both is; None: not in both."""
     memory, space = read.memory, read.memory.space
     features = memory.features.of(clip, memory.space)
     labels = [(other, name) for other, _, name in memory.features.labels(space) if other != clip]
@@ -229,8 +229,19 @@ def _neighbours(read: Reading, clip: Fingerprint) -> list[dict[str, Any]]:
         other, name = labels[row]
         sightings = memory.index.sightings(other)
         path = str(sightings[0].path) if sightings else None
-        nearest.append({"path": path, "category": name, "similarity": round(float(likenesses[row]), 4)})
+        similar = round(float(likenesses[row]), 4)
+        nearest.append(
+            {"path": path, "category": name, "similarity": similar, "by": _by_part(own[0], rows[row], space)}
+        )
     return nearest
+
+
+def _by_part(one: Vector, other: Vector, space: FeatureSpace) -> dict[str, float | None]:
+    both = [columns if one[columns].any() and other[columns].any() else None for columns in columns_of(space)]
+    return {
+        part.extractor: None if columns is None else round(float(one[columns] @ other[columns]), 4)
+        for part, columns in zip(space.parts, both, strict=True)
+    }
 
 
 def _serving(memory: Memory, state: Path) -> Classifier | None:

@@ -113,7 +113,8 @@ def explain(told: Told) -> None:
     rows = [("likely", _share(p), _text(name)) for name, p in told["ranking"][:LISTED]]
     for neighbour in told["neighbours"]:
         path = "(a video that is gone)" if neighbour["path"] is None else _text(neighbour["path"])
-        rows.append(("like", f"{neighbour['similarity']:.2f}", f"{path} in {_text(neighbour['category'])}"))
+        by = ", ".join(f"{part} {'-' if like is None else f'{like:.2f}'}" for part, like in neighbour["by"].items())
+        rows.append(("like", f"{neighbour['similarity']:.2f}", f"{path} in {_text(neighbour['category'])} ({by})"))
     for name, feature in told["features"].items():
         rows.append((name, "yes" if feature["present"] else "none", _text(feature["text"] or "")))
     rows += [("never to", "", _text(name)) for name in told["vetoes"]]

@@ -246,7 +246,9 @@ def test_explain_tells_all_that_is_known_of_a_filed_video(home: Home) -> None:
     assert told["features"] == {"visual": part, "speech": part}
     assert len(told["neighbours"]) == 5
     for neighbour in told["neighbours"]:
-        assert keys(neighbour) == "path category similarity"
+        assert keys(neighbour) == "path category similarity by"
+        likes = list(neighbour["by"].values())
+        assert neighbour["similarity"] == pytest.approx(sum(likes) / len(likes), abs=1e-4)
         assert (home.root / neighbour["path"]).exists()
         assert neighbour["path"] != "sea/0.mp4"
     likenesses = [neighbour["similarity"] for neighbour in told["neighbours"]]
