@@ -29,7 +29,7 @@ _MANY = 500
 _IMAGINED = 8
 """So many videos passed over count as much as all that are left out."""
 _LEAST_SHARE = 0.1
-SUREST = 0.45
+SUREST = 0.4
 """This part of the known videos, the surest, may move while outsiders seem to come and none was passed over yet.
 
 Nothing tells then how like a category they may be: one that was never filed can look like another more than any two
