@@ -56,7 +56,7 @@ class Answers:
         self._status = status
         self._looker = looker
         self._learner = learner
-        self._errands = Errands(memory, filer, decider, looker)
+        self._errands = Errands(memory, filer, decider, looker, tell=tell)
         self._accepter = accepter
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
             "status": lambda _: self._status(),

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from sortd.messages import Asked
+from sortd.service.errands import PATIENCE_SECONDS
 from sortd.store.journal import DONE
 from tests.stories.conftest import taught
 from tests.stories.test_index_lost import lose_the_index, start_again
@@ -176,6 +178,24 @@ def test_a_running_service_goes_on_while_copies_are_made_and_answers_after(house
     home.settle()
     assert len(answers[0]["done"]) == len(CATS)
     assert {home.home_of(f"cats/{name}") for name in CATS} == {("cats", "owner")}
+
+
+def test_copies_that_take_longer_than_the_answer_waits_become_labels_all_the_same(household):
+    home = household({"cats": {}, **CATS})
+    home.sorter.filer._mover = Across(home.root)
+    answers = []
+    let_go = home.hold_extraction()
+    home.tell(Asked({"do": "accept", "category": "cats", "videos": shown(home)}, answers.append))
+    home.wait(seconds=PATIENCE_SECONDS + 1)
+    assert len(answers[0]["copying"]) == len(CATS)
+    (home.root / "1.mp4").write_bytes(b"written to meanwhile")
+    let_go()
+    assert [line["why"] for line in home.events("retrain_due")] == ["the first labels"]
+    (left,) = [line for line in home.events("left") if line["reason"] == "move_refused"]
+    assert (left["path"], "changed" in left["why"]) == ("1.mp4", True)
+    home.settle()
+    assert sorted(home.tree["cats"]) == ["0.mp4", "2.mp4", "3.mp4", "4.mp4"]
+    assert len(answers) == 1
 
 
 @pytest.mark.parametrize("after_steps", [0, 1, 2])
