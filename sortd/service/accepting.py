@@ -45,11 +45,14 @@ class Accepter:
     def wishes(self, name: str, videos: Mapping[str, str]) -> tuple[Category, list[Wish]]:
         """Make the folder of this name; the moves there of these videos (path as it was shown -> fingerprint).
 
-        It may be one that stands. MoveRefused: it can be no category, or none of the videos is unsorted any more.
+        It may be one that stands. MoveRefused: it can be no category or is to be left alone, or none of the videos is
+        unsorted any more.
         """
         category = self._library.category_named(name)
         if category is None:
             raise MoveRefused(f"{name!r} can be no category: it is hidden, ignored or deeper than `[library] levels`")
+        if self._library.hands_off(PurePath(category)):
+            raise MoveRefused(f"a .nosort asks to leave {category} alone")
         if not any(self._judge.unsorted(Fingerprint(clip)) for clip in videos.values()):
             raise MoveRefused("none of these is unsorted any more; `sortd suggest` shows what there is now")
         self._make(category)

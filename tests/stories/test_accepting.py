@@ -130,6 +130,13 @@ def test_what_can_be_no_category_is_refused_and_nothing_is_made(household, name)
     assert home.events("accepted") == []
 
 
+def test_a_folder_that_the_owner_asks_to_leave_alone_gets_nothing(household):
+    left_alone = {"cats": {".nosort": b""}}
+    home = household(CATS | left_alone)
+    assert "a .nosort asks to leave cats alone" in accept(home)["error"]
+    assert home.tree == CATS | left_alone
+
+
 def test_where_something_else_has_the_name_nothing_is_moved(household, tmp_path):
     home = household(CATS | {"taken": b"a note", "away": tmp_path})
     for name in ("taken", "away"):
