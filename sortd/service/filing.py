@@ -266,7 +266,9 @@ class Filer:
         if record.placed_by is Placer.SORTD or not entry.asked_for:
             self._memory.categories.judged(entry.category, corrected=1, now=self._wall())
         self._memory.journal.taken_out(entry.fingerprint, entry.category)
-        self._decisions.note("undone", at=self._wall(), video=entry.fingerprint, category=entry.category)
+        self._decisions.note(
+            "undone", at=self._wall(), video=entry.fingerprint, category=entry.category, by=entry.placed_by
+        )
         return replace(record, home=None, placed_by=None, vetoes=record.vetoes | {entry.category})
 
     def _placed(self, entry: Entry) -> Sighting:

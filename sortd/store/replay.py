@@ -87,7 +87,7 @@ class _Again:
     def _undone(self, at: float, facts: _Facts) -> None:
         clip, category = facts.clip(), facts.category()
         record = self._known(clip, category, None, at)
-        if record.placed_by is not Placer.OWNER:
+        if (record.placed_by or facts.placer()) is Placer.SORTD:
             self._memory.categories.judged(category, corrected=1, now=at)
         self._memory.journal.taken_out(clip, category)
         self._index.keep(replace(record, home=None, placed_by=None, vetoes=record.vetoes | {category}))

@@ -236,6 +236,10 @@ def test_put_back_by_hand_after_a_kill_it_is_a_withdrawal(household):
     home.restart()
     assert home.home_of("0.mp4") == (None, None)
     assert home.memory.categories.live("cats") == (0, 0, None)
+    lose_the_index(home)
+    start_again(home)
+    assert home.home_of("0.mp4") == (None, None)
+    assert home.memory.categories.live("cats") == (0, 0, None)
 
 
 def test_an_index_made_again_knows_them_for_labels_that_can_be_undone(household):
