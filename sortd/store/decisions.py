@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sortd.domain import Fingerprint
+from sortd.domain import Fingerprint, Placer
 from sortd.store.database import Database, parsed
 
 DECISION_LOG = Path(".sortd") / "decisions.jsonl"
@@ -119,7 +119,7 @@ def last_words(lines: Iterable[Line]) -> dict[Fingerprint, float]:
         clip, was = line.facts.get("video"), line.facts.get("was")
         if not isinstance(clip, str):
             continue
-        if line.did in _WORDS:
+        if line.did in _WORDS or (line.did == "placed" and line.facts.get("by") == Placer.OWNER):
             said[Fingerprint(clip)] = line.at
         elif line.did == "changed" and was in said:
             said[Fingerprint(clip)] = said[was]

@@ -51,6 +51,15 @@ def test_a_correction_counts_when_it_was_made_and_under_its_last_home(house: Hou
     assert [home for home, _ in told_in_order(house)[-2:]] == ["sea", "dogs"]
 
 
+def test_a_group_that_was_accepted_counts_from_then_on(house: Household) -> None:
+    house.files({"early.mp4": b"frogs 79"})
+    house.files({"sea": {"later.mp4": b"sea 78"}})
+    sighting = house.memory.index.known(house.path("early.mp4"))
+    assert sighting is not None
+    house.ask(do="accept", category="frogs", videos={"early.mp4": sighting.fingerprint})
+    assert [home for home, _ in told_in_order(house)[-2:]] == ["sea", "frogs"]
+
+
 def test_what_was_taken_out_belongs_nowhere_and_what_was_never_filed_was_never_spoken_of(house: Household) -> None:
     house.files({"cats": {"joke.mp4": b"dogs or sea 80"}, "new.mp4": b"city or cats 81"})
     house.move("cats/joke.mp4", "joke.mp4")
