@@ -28,8 +28,8 @@ from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, S
 from sortd.judgement.novelty import marks, reckoned_with
 from sortd.judgement.rivals import Answers
 
-SCHEMA = 3
-"""3: with its answers. A file of any other schema is not read; the next training writes a new one."""
+SCHEMA = 4
+"""4: with its answers and closeness. A file of any other schema is not read; the next training writes a new one."""
 
 NEIGHBOURS = 5
 
@@ -133,6 +133,8 @@ class Classifier:
     report: Report
     answers: Answers = field(default_factory=dict)
     """What each label was taken for while it was held out: by this the next classifier is compared with this one."""
+    closeness: float = 0.0
+    """How near clips were held out together with it, as a part of the typical distance: with more, it knew less."""
 
     def predict(self, vector: Vector) -> Prediction:
         """Rank the categories for one fused vector [dim]."""
@@ -193,6 +195,7 @@ class Classifier:
             "examples": dict(self.examples),
             "report": asdict(self.report),
             "answers": dict(self.answers),
+            "closeness": self.closeness,
         }
         arrays: dict[str, Any] = {"mean": self.mean, "vectors": self.vectors, "owners": self.owners}
         arrays["outsiders"] = self.outsiders
@@ -255,6 +258,7 @@ class Classifier:
                 }
             ),
             answers=dict(header["answers"]),
+            closeness=float(header["closeness"]),
         )
         classifier._check()
         return classifier

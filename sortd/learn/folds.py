@@ -53,8 +53,10 @@ def _typical_distance(likenesses: Matrix, members: BoolVector) -> float:
 
 def series_of(
     owners: Numbers, twins: Numbers, likenesses: Matrix, *, n_categories: int, unsorted_nearest: Vector | None
-) -> Numbers:
+) -> tuple[Numbers, float]:
     """Give examples to be held out together one number: [n]; their likenesses to each other become -1.
+
+    Also how near clips are that count as a series, as a part of the typical distance: the more, the harder the test.
 
     `unsorted_nearest` holds the likeness of each unsorted video to its nearest example; None: nobody knows how new
     the new videos are, and a middling closeness is taken.
@@ -64,7 +66,7 @@ def series_of(
     typical[n_categories:] = np.median(typical[:n_categories])
     labelled = owners < n_categories
     pristine = likenesses.copy()
-    series = twins
+    series, closeness = twins, 0.0
     for closeness in (0.0, *_CLOSENESS) if unsorted_nearest is not None else _CLOSENESS[:1]:
         if closeness:
             series = _linked(series, owners, pristine, (1 - closeness * typical).astype(np.float32))
@@ -79,7 +81,7 @@ def series_of(
             held, new = 1 - np.quantile(nearest, _NEAREST), 1 - np.quantile(unsorted_nearest, _NEAREST)
             if (held >= _AS_NEW * new).all():
                 break
-    return series
+    return series, closeness
 
 
 def _linked(series: Numbers, owners: Numbers, likenesses: Matrix, closest: Vector) -> Numbers:

@@ -75,7 +75,7 @@ def train(
         likenesses = likeness(rows, rows, space)
         twins = twins_of(rows, owners, likenesses, space=space)
         distinct = np.array([len(np.unique(twins[owners == number])) for number in range(len(categories))])
-        series = series_of(
+        series, closeness = series_of(
             owners,
             twins,
             likenesses,
@@ -135,6 +135,7 @@ def train(
     return replace(
         told,
         policy=policy,
+        closeness=closeness,
         answers=dict.fromkeys(data.fingerprints)
         | {data.fingerprints[row]: categories[number] for row, number in taken_for},
         report=replace(

@@ -52,7 +52,7 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
             (settings.target_precision, settings.candidates, sorted(lesson.targets.items()), sorted(lesson.others))
         )
         same = serving is not None and serving.report.get("asked") == asked
-        worse = _why_worse(data, champion, challenger) if champion and same else None
+        worse = why_worse(data, champion, challenger) if champion and same else None
         file = f"classifier-{lesson.digest[:16]}.npz"
         if worse is None:
             challenger.save(settings.state / file)
@@ -71,9 +71,14 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
     return learn
 
 
-def _why_worse(data: TrainingSet, champion: Classifier, challenger: Classifier) -> str | None:
-    """Why the champion goes on; None: the challenger is no worse, or does what the champion cannot do at all."""
+def why_worse(data: TrainingSet, champion: Classifier, challenger: Classifier) -> str | None:
+    """Why the champion goes on; None: the challenger is no worse, or does what the champion cannot do at all.
+
+    Nor can it be compared where more was held out together than for the champion: a harder test is no worse classifier.
+    """
     if (champion.space, champion.categories) != (challenger.space, challenger.categories):
+        return None
+    if champion.closeness < challenger.closeness:
         return None
     since = [row for row, clip in enumerate(data.fingerprints) if clip not in champion.answers]
     says = champion.predict_all(np.asarray(data.vectors)[since])

@@ -45,7 +45,7 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path, kind: str) -> None:
     again = Classifier.load(tmp_path / "classifier.npz")
     assert again is not None
     assert again.predict_all(some_vectors(5, seed=1)) == classifier.predict_all(some_vectors(5, seed=1))
-    for name in ("space", "categories", "kind", "temperature", "policy", "examples", "report", "answers"):
+    for name in ("space", "categories", "kind", "temperature", "policy", "examples", "report", "answers", "closeness"):
         assert getattr(again, name) == getattr(classifier, name)
     assert UNDECODABLE in again.categories
     assert UNDECODABLE in again.policy.min_confidence
@@ -132,8 +132,8 @@ def rewritten(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"header": {"schema": 2}},
-        {"header": {"schema": 4}},
+        {"header": {"schema": 3}},
+        {"header": {"schema": 5}},
         {"header": {"answers": 5}},
         {"header": {"chances": [1.0]}},
         {"header": {"categories": ["cats"]}},

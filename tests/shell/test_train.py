@@ -19,6 +19,7 @@ from sortd.learn.candidates import CANDIDATES
 from sortd.learn.classifier import Classifier, unit_parts
 from sortd.learn.folds import folds_for, twins_of
 from sortd.learn.train import NothingToLearn, train
+from sortd.service.training import why_worse
 
 SPACE = FeatureSpace((Part("visual", "v1", 64), Part("speech", "s1", 32)))
 
@@ -129,6 +130,29 @@ def test_ten_times_as_many_of_one_kind_do_not_swallow_the_rest() -> None:
     for name in KINDS:
         best = [prediction.best for prediction in classifier.predict_all(families.clips(name, 20))]
         assert best.count(name) >= 17
+
+
+def test_what_was_tested_on_known_afternoons_does_not_keep_out_what_was_tested_on_new_ones() -> None:
+    random = np.random.default_rng(0)
+
+    def afternoons(number: int) -> Matrix:
+        return Families(KINDS, seed=1).centres[kind] * 0.25 + random.normal(size=(number, SPACE.dim)) * 0.8
+
+    def clips_of(centres: Matrix, each: int) -> Matrix:
+        clips = np.repeat(centres, each, axis=0)
+        return unit_parts((clips + random.normal(size=clips.shape) * 0.2).astype(np.float32), SPACE)
+
+    known, new, folders = [], [], {}
+    for kind in KINDS:
+        of_kind = afternoons(6)
+        folders[kind] = clips_of(of_kind, 8)
+        known.append(clips_of(of_kind, 4))
+        new.append(clips_of(afternoons(10), 4))
+    data = labels(folders)
+    easy, hard = (learn(replace(data, unsorted=np.concatenate(rows)), candidates=["knn"]) for rows in (known, new))
+    assert easy.closeness < hard.closeness
+    assert easy.report.accuracy > hard.report.accuracy + 0.1
+    assert why_worse(data, easy, hard) is None
 
 
 def test_ten_copies_of_one_clip_are_one_example() -> None:
