@@ -24,6 +24,9 @@ UNDECIDED = {
 LOOKED_AT = 10
 """So many times as many as asked for, so that near-duplicates can be told among those in doubt."""
 
+COMPARED = 3000
+"""Each with each, at most: beyond it a table of all pairs would take the memory. What is left comes after, by doubt."""
+
 
 def closest(read: Reading, number: int, *, now: float) -> list[dict[str, Any]]:
     """So many of them at most, the one that would teach most first."""
@@ -39,7 +42,8 @@ def closest(read: Reading, number: int, *, now: float) -> list[dict[str, Any]]:
     undecided = undecided[: LOOKED_AT * number]
     if not undecided:
         return []
-    rows = unit_parts(np.stack([fuse(features.of(clip, space), space) for clip, _ in undecided]), space)
-    doubts = np.array([doubt(verdict.prediction) for _, verdict in undecided], np.float32)
-    order = most_instructive(doubts, likeness(rows, rows, space))
+    compared = undecided[:COMPARED]
+    rows = unit_parts(np.stack([fuse(features.of(clip, space), space) for clip, _ in compared]), space)
+    doubts = np.array([doubt(verdict.prediction) for _, verdict in compared], np.float32)
+    order = [*most_instructive(doubts, likeness(rows, rows, space)), *range(len(compared), len(undecided))]
     return [decision(undecided[row][1]) for row in order[:number]]

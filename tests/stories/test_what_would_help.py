@@ -91,3 +91,11 @@ def test_before_anything_was_learned_any_video_is_as_good(household: Make) -> No
     house = household({"b.mp4": b"cats 1", "a.mp4": b"dogs 1"})
     assert closest_to(house, 5) == ["a.mp4", "b.mp4"]
     assert closest_to(house, 1) == ["a.mp4"]
+
+
+def test_asked_for_more_than_can_be_compared_it_tells_the_rest_too(
+    household: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sortd.commands.closest.COMPARED", 2)
+    house = household({f"{name}.mp4": f"cats {name}".encode() for name in "abcde"})
+    assert closest_to(house, 10) == [f"{name}.mp4" for name in "abcde"]
