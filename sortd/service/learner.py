@@ -128,7 +128,10 @@ class Learner:
         if problem is not None:
             self._write(PROBLEM, problem)
             self._tell("trained", **told, adopted=False, why=problem)
-            return False
+            if self._judge.classifier is not None:
+                return False
+            self._read()  # what goes on may have been out of reach for a moment only
+            return self._judge.classifier is not None
         adopted = Adopted(report["digest"], self._wall(), report, report["file"])
         with self._memory.transaction():
             unused = self._memory.classifiers.adopt(adopted, self._memory.space)
@@ -157,23 +160,24 @@ class Learner:
 
     def load(self) -> None:
         """Let the adopted classifier serve; a missing or damaged file is as none: the next training makes one."""
-        self._judge.classifier = None
-        self._judge.refresh()
-        serving = self._memory.classifiers.serving()
-        if serving is None:
-            return
-        problem = "its file is missing"
-        try:
-            classifier = Classifier.load(self._state / serving.file)
-        except UnusableClassifier as damage:
-            classifier, problem = None, str(damage)
-        if classifier is None:
+        problem = self._read()
+        if problem is not None:
             self._tell("classifier_unusable", why=problem)
             self._write(_TRIED, "")
             self._asked = "the classifier's file could not be used"
-        else:
-            self._judge.classifier = classifier
+
+    def _read(self) -> str | None:
+        """Let the judge have what serves, if anything does; why it cannot be used."""
+        problem = self._judge.classifier = None
+        serving = self._memory.classifiers.serving()
+        if serving is not None:
+            try:
+                self._judge.classifier = Classifier.load(self._state / serving.file)
+                problem = None if self._judge.classifier else "its file is missing"
+            except UnusableClassifier as damage:
+                problem = str(damage)
         self._judge.refresh()
+        return problem
 
     def _rules(self) -> tuple[frozenset[int], dict[int, float], frozenset[int]]:
         """Folders that are no categories, those that ask for another precision, those of outsiders, by number."""

@@ -7,6 +7,7 @@ from pathlib import PurePath
 import numpy as np
 import pytest
 
+from sortd.learn.classifier import Classifier, UnusableClassifier
 from tests.fakes import FakeExtractor
 from tests.stories.conftest import FAMILIES, taught
 
@@ -26,6 +27,17 @@ def more(family, number=5, first=200):
 
 def files_of(home):
     return sorted(path.name for path in home.guard.state.glob("classifier-*"))
+
+
+def fails_once(load):
+    failures = [UnusableClassifier("the disk does not answer")]
+
+    def attempt(path):
+        if failures:
+            raise failures.pop()
+        return load(path)
+
+    return attempt
 
 
 def test_what_is_learned_from_rotten_vectors_does_not_take_the_place_of_what_serves(household):
@@ -52,6 +64,19 @@ def test_what_was_refused_is_not_tried_again_until_labels_change(household):
     assert [line["adopted"] for line in home.events("trained")] == [True, False]
     home.files(more("dogs"))
     assert len(home.events("trained")) == 3
+
+
+def test_what_could_not_be_read_for_a_moment_goes_on_where_nothing_better_is_learned(household, monkeypatch):
+    home = household(taught())
+    rot(home)
+    home.kill()
+    monkeypatch.setattr(Classifier, "load", fails_once(Classifier.load))
+    home.start()
+    home.settle()
+    assert [line["adopted"] for line in home.events("trained")] == [True, False]
+    assert len(home.events("classifier_unusable")) == 1
+    home.files({"new.mp4": b"cats 100"})
+    assert "new.mp4" in home.tree["cats"]
 
 
 @pytest.mark.parametrize("rules", [b"target_precision = 0.9", b'role = "ignore"'])
