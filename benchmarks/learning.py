@@ -18,6 +18,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,13 @@ def curve(drawn: Sequence[Drawn]) -> tuple[Matrix, Matrix]:
 
 
 def plot(rows: Mapping[tuple[str, str, int, str], Sequence[Drawn]], target: float, file: Path) -> None:
-    """Draw one picture for each file of embeddings and each world."""
-    panels = sorted({key[:2] for key in rows})
-    figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
+    """Draw one picture for each file of embeddings (the rows) and each world (the columns)."""
+    files, worlds = (list(dict.fromkeys(key[place] for key in rows)) for place in (0, 1))
+    panels = list(product(files, worlds))
+    figure = Figure(figsize=(3.5 * len(worlds), 3.2 * len(files)), layout="constrained")
     for place, panel in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, len(panels), place, title=" - ".join(panel), xlabel="coverage", ylim=(0.5, 1.01))
+        axes = figure.add_subplot(len(files), len(worlds), place, title=" - ".join(panel), ylim=(0.7, 1.01))
+        axes.set(xlabel="coverage", ylabel="precision over all moves")
         axes.axhline(target, color="grey", linewidth=0.8)
         for (*of, examples, method), drawn in rows.items():
             if tuple(of) == panel:
@@ -137,7 +140,6 @@ def plot(rows: Mapping[tuple[str, str, int, str], Sequence[Drawn]], target: floa
                 if right:
                     axes.plot(np.mean([one.coverage for one in done]), np.mean(right), "o", color=line.get_color())
         axes.legend(loc="lower left", fontsize="small")
-    figure.axes[0].set_ylabel("precision over all moves")
     figure.savefig(file, metadata={"Date": None})
 
 
