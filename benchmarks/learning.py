@@ -140,7 +140,7 @@ def plot(rows: Mapping[tuple[str, str, int, str], Sequence[Drawn]], target: floa
                 if right:
                     axes.plot(np.mean([one.coverage for one in done]), np.mean(right), "o", color=line.get_color())
         axes.legend(loc="lower left", fontsize="small")
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
 
 
 def main() -> None:
