@@ -70,3 +70,8 @@ def show(told: Any, render: Callable[[Any], None], *, as_json: bool) -> None:  #
         typer.echo(json.dumps(told, indent=2))
     else:
         render(told)
+
+
+def printable(name: str) -> str:
+    """A name as a terminal may show it: no control characters, no bytes that are not text."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 from rich.console import Console
 
+from sortd.commands.parser import printable
+
 Told = Mapping[str, Any]
 Row = Sequence[str]
 
@@ -41,7 +43,7 @@ LISTED = 3
 def status(told: Told) -> None:
     """`sortd status`."""
     out, videos, watcher = _console(), told["videos"], told["watcher"]
-    out.print(f"{_text(told['root'])} is {_because(told['state'], told['why'])}", style="bold")
+    out.print(f"{printable(told['root'])} is {_because(told['state'], told['why'])}", style="bold")
     held = f"{videos['unsorted']} unsorted, {videos['labelled']} filed by you, {videos['placed']} by sortd"
     out.print(f"videos      {videos['total']}: {held}")
     if videos["pending"]:
@@ -64,23 +66,23 @@ def status(told: Told) -> None:
     if told["categories"]:
         _categories(out, told["categories"])
     for one in told["suspects"]:
-        out.print(f"may be misfiled: {_text(one['path'])} looks like {_text(one['like'])}")
+        out.print(f"may be misfiled: {printable(one['path'])} looks like {printable(one['like'])}")
     if told["set_aside"]:
         out.print("\nset aside", style="bold")
         for aside in told["set_aside"]:
-            out.print(f"{aside['reason']}  {_text(aside['path'])}")
-            out.print(f"    {_text(aside['message'])}")
+            out.print(f"{aside['reason']}  {printable(aside['path'])}")
+            out.print(f"    {printable(aside['message'])}")
 
 
 def _categories(out: Console, told: Sequence[Told]) -> None:
-    rows = [(_text(c["name"]), f"{c['labels']:6}", f"{c['placed']:6}", _share(c["min_confidence"])) for c in told]
+    rows = [(printable(c["name"]), f"{c['labels']:6}", f"{c['placed']:6}", _share(c["min_confidence"])) for c in told]
     header, *lines = _aligned([("category", "labels", "placed", "moves from"), *rows])
     out.print()
     out.print(header, style="bold")
     for line, category in zip(lines, told, strict=True):
         out.print(line)
         if category["why"] != MOVES:
-            out.print(f"    {_text(category['why'])}")
+            out.print(f"    {printable(category['why'])}")
 
 
 def preview(told: Sequence[Told], *, none: str = "nothing is unsorted") -> None:
@@ -88,9 +90,9 @@ def preview(told: Sequence[Told], *, none: str = "nothing is unsorted") -> None:
     rows = [
         (
             "move" if one["decision"] == "move" else f"leave: {one['reason']}",
-            _text(one["category"] or "-"),
+            printable(one["category"] or "-"),
             _share(one["confidence"]),
-            _text(one["path"]),
+            printable(one["path"]),
         )
         for one in told
     ]
@@ -99,25 +101,25 @@ def preview(told: Sequence[Told], *, none: str = "nothing is unsorted") -> None:
 
 def explain(told: Told) -> None:
     """`sortd explain`."""
-    out, category, reason = _console(), _text(told["category"] or ""), told["reason"]
+    out, category, reason = _console(), printable(told["category"] or ""), told["reason"]
     verdict = f"stays: {reason}" if reason in WAYS_OUT else f"is set aside: {reason}"
     if told["decision"] == "filed":
         verdict = f"is filed in {category} by {'you' if told['label'] else 'sortd'}"
     elif told["decision"] == "move":
         verdict = f"moves to {category}"
-    out.print(f"{_text(told['path'])} {verdict}", style="bold")
+    out.print(f"{printable(told['path'])} {verdict}", style="bold")
     if reason:
         out.print(WAYS_OUT.get(reason, SET_ASIDE).format(category=category))
     if told["suspect"]:
-        out.print(f"looks more like {_text(told['suspect']['like'])} ({told['suspect']['confidence']:.2f})")
-    rows = [("likely", _share(p), _text(name)) for name, p in told["ranking"][:LISTED]]
+        out.print(f"looks more like {printable(told['suspect']['like'])} ({told['suspect']['confidence']:.2f})")
+    rows = [("likely", _share(p), printable(name)) for name, p in told["ranking"][:LISTED]]
     for neighbour in told["neighbours"]:
-        path = "(a video that is gone)" if neighbour["path"] is None else _text(neighbour["path"])
+        path = "(a video that is gone)" if neighbour["path"] is None else printable(neighbour["path"])
         by = ", ".join(f"{part} {'-' if like is None else f'{like:.2f}'}" for part, like in neighbour["by"].items())
-        rows.append(("like", f"{neighbour['similarity']:.2f}", f"{path} in {_text(neighbour['category'])} ({by})"))
+        rows.append(("like", f"{neighbour['similarity']:.2f}", f"{path} in {printable(neighbour['category'])} ({by})"))
     for name, feature in told["features"].items():
-        rows.append((name, "yes" if feature["present"] else "none", _text(feature["text"] or "")))
-    rows += [("never to", "", _text(name)) for name in told["vetoes"]]
+        rows.append((name, "yes" if feature["present"] else "none", printable(feature["text"] or "")))
+    rows += [("never to", "", printable(name)) for name in told["vetoes"]]
     for row in _aligned(rows):
         out.print(row)
 
@@ -130,7 +132,7 @@ def history(told: Sequence[Told]) -> None:
             _local(move["at"]),
             _share(move["confidence"]),
             move["state"],
-            f"{_text(move['from'])} -> {_text(move['to'])}",
+            f"{printable(move['from'])} -> {printable(move['to'])}",
         )
         for move in told
     ]
@@ -141,18 +143,18 @@ def undone(told: Told) -> None:
     """`sortd undo`."""
     out = _console()
     for move in told["done"]:
-        out.print(f"{_text(move['from'])} is back as {_text(move['to'])}")
+        out.print(f"{printable(move['from'])} is back as {printable(move['to'])}")
     for move in told.get("copying", ()):
-        out.print(f"{_text(move['from'])} is being copied back; the log will say when it is there")
+        out.print(f"{printable(move['from'])} is being copied back; the log will say when it is there")
     for refused in told["refused"]:
-        out.print(f"{_text(refused['path'])} stays: {_text(refused['why'])}")
+        out.print(f"{printable(refused['path'])} stays: {printable(refused['why'])}")
 
 
 def confirmed(told: Told) -> None:
     """`sortd confirm`."""
     out = _console()
     for path in told["confirmed"]:
-        out.print(f"{_text(path)} is your label now")
+        out.print(f"{printable(path)} is your label now")
     if not told["confirmed"]:
         out.print("nothing there waited for a word of yours")
 
@@ -171,11 +173,11 @@ def retried(told: Told) -> None:
 def checked(told: Sequence[Told]) -> None:
     """`sortd check`."""
     out = _console()
-    rows = _aligned([("ok" if one["ok"] else "fault", one["name"], _text(one["message"])) for one in told])
+    rows = _aligned([("ok" if one["ok"] else "fault", one["name"], printable(one["message"])) for one in told])
     for row, one in zip(rows, told, strict=True):
         out.print(row, style=None if one["ok"] else "bold red")
         if one["cure"]:
-            out.print(f"       {_text(one['cure'])}")
+            out.print(f"       {printable(one['cure'])}")
 
 
 def device(name: str) -> None:
@@ -189,7 +191,7 @@ def summary(told: Told) -> None:
     out.print("\nDataset summary:")
     out.print(f"  Labeled videos: {videos['labelled']}")
     out.print(f"  Unlabeled videos: {videos['unsorted'] + videos['placed']}")
-    out.print(f"  Categories: {_text(str([category['name'] for category in told['categories']]))}")
+    out.print(f"  Categories: {printable(str([category['name'] for category in told['categories']]))}")
     if videos["set_aside"]:
         out.print(f"  Set aside: {videos['set_aside']} (see `sortd status`)")
     if told["transcripts"]:
@@ -277,7 +279,7 @@ def _aligned(rows: Sequence[Row]) -> list[str]:
 
 
 def _because(fact: str, why: str) -> str:
-    return fact + (f": {_text(why)}" if why else "")
+    return fact + (f": {printable(why)}" if why else "")
 
 
 def _share(number: float | None) -> str:
@@ -290,8 +292,3 @@ def _count(number: int, noun: str) -> str:
 
 def _local(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _text(name: str) -> str:
-    """A name as a terminal may show it: no control characters, no bytes that are not text."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sortd.commands.facts import Reading
+from sortd.commands.parser import printable
 from sortd.disk.library import Library
 from sortd.disk.names import stem_of
 from sortd.domain import FeatureSpace, Fingerprint, Leave, Matrix, Reason
@@ -122,7 +123,7 @@ def lines(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for group in told:
         paths = group["videos"]
         yield f"{group['n']}  {' or '.join(group['names'])}: {len(paths)} videos"
-        yield from (f"     {_text(path)}" for path in paths[:EXAMPLES])
+        yield from (f"     {printable(path)}" for path in paths[:EXAMPLES])
         if len(paths) > EXAMPLES:
             yield f"     and {len(paths) - EXAMPLES} more"
     if told:
@@ -133,12 +134,12 @@ def lines(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def accepted_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     """`sortd suggest --accept` for people."""
-    category, done = _text(answer["category"]), len(answer["done"])
+    category, done = printable(answer["category"]), len(answer["done"])
     yield f"{done} {'video is' if done == 1 else 'videos are'} in {category} now, as your labels"
     for move in answer.get("copying", ()):
-        yield f"{_text(move['from'])} is being copied there; the log will say when it is done"
+        yield f"{printable(move['from'])} is being copied there; the log will say when it is done"
     for refused in answer["refused"]:
-        yield f"{_text(refused['path'])} stays: {_text(refused['why'])}"
+        yield f"{printable(refused['path'])} stays: {printable(refused['why'])}"
 
 
 def _undecided(read: Reading, clip: Fingerprint, now: float) -> str | None:
@@ -183,8 +184,3 @@ def _remembered(state: Path) -> list[Group] | None:
         return [Group(**group) for group in json.loads((state / SHOWN).read_text("ascii"))]
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _text(name: str) -> str:
-    """A name as a terminal may show it, as in the report."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
