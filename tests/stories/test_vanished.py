@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 
@@ -160,14 +161,21 @@ def test_a_small_library_may_lose_all_it_has(household):
     assert standing(home) == set()
 
 
+@contextmanager
+def holding(disk, folder):
+    """A disk of its own that holds what was in the folder; where it is bound there, the folder is as it was."""
+    with tmpfs(disk):
+        for video in list(folder.iterdir()):
+            shutil.move(video, disk)
+        yield
+
+
 @as_root
 @pytest.mark.parametrize("number", [10, 30])
 def test_nothing_is_filed_under_the_mount_point_of_an_unplugged_category(household, tmp_path, number):
     home = household(taught(number))
     sea, disk = home.root / "sea", tmp_path / "disk"
-    with tmpfs(disk):
-        for video in list(sea.iterdir()):
-            shutil.move(video, disk)
+    with holding(disk, sea):
         with bind(disk, sea):
             home.settle()
             home.files({"first.mp4": b"sea 100"})
@@ -190,9 +198,7 @@ def test_nothing_is_filed_under_the_mount_point_of_an_unplugged_category(househo
 def test_a_disk_unplugged_between_the_look_and_the_move_gets_nothing_under_its_mount_point(household, tmp_path):
     home = household(taught(10))
     sea, disk = home.root / "sea", tmp_path / "disk"
-    with tmpfs(disk):
-        for video in list(sea.iterdir()):
-            shutil.move(video, disk)
+    with holding(disk, sea):
         with bind(disk, sea):
             home.settle()
             filed = home.sorter.filer.file
