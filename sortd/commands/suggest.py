@@ -135,7 +135,7 @@ def lines(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def accepted_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     """`sortd suggest --accept` for people."""
     category, done = printable(answer["category"]), len(answer["done"])
-    yield f"{done} {'video is' if done == 1 else 'videos are'} in {category} now, as your labels"
+    yield f"{done} {'video is' if done == 1 else 'videos are'} in {category} now, by your word"
     for move in answer.get("copying", ()):
         yield f"{printable(move['from'])} is being copied there; the log will say when it is done"
     for refused in answer["refused"]:

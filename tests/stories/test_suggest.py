@@ -131,7 +131,7 @@ def test_a_collection_without_a_folder_begins_and_the_next_clips_are_filed(home)
 def test_without_a_service_it_is_the_same_and_all_of_it_can_be_undone(home):
     before = read(home.root)
     done = home.run("suggest", "--accept", str(number_of(home.ask("suggest"), "sea")), "the sea")
-    assert done.stdout == f"{EACH} videos are in the sea now, as your labels\n"
+    assert done.stdout == f"{EACH} videos are in the sea now, by your word\n"
     assert sorted(path.name for path in (home.root / "the sea").glob("*.mp4")) == [f"sea {n}.mp4" for n in range(EACH)]
     assert home.ask("status")["videos"]["labelled"] == EACH
     assert {move["to"] for move in home.ask("history")} == {f"the sea/sea {n}.mp4" for n in range(EACH)}
@@ -149,7 +149,7 @@ def test_a_number_means_what_was_shown_whatever_came_since(home):
     done = home.run("suggest", "--accept", str(number), "garden")
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f"{EACH - 1} videos are in garden now, as your labels",
+        f"{EACH - 1} videos are in garden now, by your word",
         "garden 0.mp4 stays: it is not unsorted any more",
     ]
     assert len(list((home.root / "garden").iterdir())) == EACH - 1
