@@ -19,7 +19,7 @@ from sortd.errors import SortdError
 from sortd.judgement.account import category_reports, suspects
 from sortd.judgement.calibrate import CandidateReport, Evidence, Report, policy_for, temperature_for
 from sortd.judgement.novelty import FEW, reckoned_with
-from sortd.learn.candidates import CANDIDATES, fit
+from sortd.learn.candidates import CANDIDATES, best_of, fit
 from sortd.learn.classifier import Classifier, Layer, centre, likeness, presence, unit_parts
 from sortd.learn.evidence import Lesson, Trial, calibrated, held_out_scores, try_out
 from sortd.learn.folds import Numbers, folds_for, series_of, twins_of
@@ -39,7 +39,6 @@ UNSORTED = 1000
 
 _ALL_EQUAL = 1e-3
 _COMPONENTS = 256
-_NO_DIFFERENCE = 0.02
 
 
 class NothingToLearn(SortdError):
@@ -93,8 +92,12 @@ def train(
             raise NothingToLearn("every category has only one example so far, so nothing can be tested")
 
         scores = {kind: held_out_scores(CANDIDATES[kind], lesson) for kind in candidates}
-        reports = tuple(_candidate_report(kind, calibrated(scores[kind], lesson), lesson) for kind in candidates)
-        best = min(reports, key=_handicapped_loss).kind
+        tried = {kind: calibrated(scores[kind], lesson) for kind in candidates}
+        losses = {kind: _losses(probabilities, lesson) for kind, probabilities in tried.items()}
+        reports = tuple(
+            CandidateReport(kind, _accuracy(tried[kind], lesson), float(losses[kind].mean())) for kind in candidates
+        )
+        best = best_of(losses)
         temperature = temperature_for(scores[best][lesson.held], owners[lesson.held])
         draft = Classifier(
             space=space,
@@ -234,18 +237,16 @@ def _with_turn(turn: Matrix, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return ((turn @ weights).astype(np.float32), bias.astype(np.float32)), *rest
 
 
-def _candidate_report(kind: str, probabilities: Matrix, lesson: Lesson) -> CandidateReport:
+def _accuracy(probabilities: Matrix, lesson: Lesson) -> float:
+    """The share of the labels that were recognised."""
+    truth = lesson.owners[lesson.held]
+    inside = truth < lesson.n_categories
+    return float((probabilities[inside, : lesson.n_categories].argmax(axis=1) == truth[inside]).mean())
+
+
+def _losses(probabilities: Matrix, lesson: Lesson) -> Vector:
+    """Logarithmic loss of each of the held-out, so that in the mean each category counts alike: [held]."""
     truth = lesson.owners[lesson.held]
     own = np.maximum(probabilities[np.arange(len(truth)), truth], 1e-9)
-    losses = [float(-np.log(own[truth == number]).mean()) for number in np.unique(truth)]
-    inside = truth < lesson.n_categories
-    best = probabilities[inside, : lesson.n_categories].argmax(axis=1)
-    return CandidateReport(kind, float((best == truth[inside]).mean()), float(np.mean(losses)))
-
-
-def _handicapped_loss(report: CandidateReport) -> float:
-    """Logarithmic loss, with a start for logistic regression: where all are nearly faultless the loss tells nothing.
-
-    Of the three its confidence falls off most gently between two categories; the neighbours' is all or nothing.
-    """
-    return report.log_loss - (_NO_DIFFERENCE if report.kind == "logreg" else 0.0)
+    _, category, sizes = np.unique(truth, return_inverse=True, return_counts=True)
+    return (-np.log(own) * len(truth) / (len(sizes) * sizes[category])).astype(np.float32)

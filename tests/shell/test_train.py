@@ -240,7 +240,7 @@ def reference(kind: str, classifier: Classifier, inputs: Matrix) -> Matrix:
         return (votes + 1 / votes.shape[1]) / 6
     centred = vectors - classifier.mean
     scale = 3 / np.sqrt((centred**2).sum(axis=1).mean())
-    fitted = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000, tol=1e-3)
+    fitted = LogisticRegression(C=3.0, class_weight="balanced", max_iter=1000, tol=1e-3)
     return fitted.fit(centred * scale, owners).predict_proba((inputs - classifier.mean) * scale)
 
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+
+from sortd.domain import Vector
+from sortd.learn.candidates import best_of
+
+LOSSES = np.random.default_rng(0).normal(0.5, 0.1, 400).astype(np.float32)
+
+
+def slightly_less(number: int) -> dict[str, Vector]:
+    """Losses of as many examples, with those of the network a little less in the mean."""
+    gain = np.random.default_rng(1).normal(0.05, 0.5, 400).astype(np.float32)[:number]
+    gain += 0.05 - gain.mean()
+    return {"logreg": LOSSES[:number], "mlp": LOSSES[:number] - gain}
+
+
+def test_a_small_gain_on_few_examples_may_be_chance() -> None:
+    assert best_of(slightly_less(40)) == "logreg"
+
+
+def test_the_same_gain_on_many_is_none() -> None:
+    assert best_of(slightly_less(400)) == "mlp"
+
+
+def test_logistic_regression_is_taken_where_it_is_best() -> None:
+    assert best_of({"knn": LOSSES + 0.1, "logreg": LOSSES}) == "logreg"
+
+
+def test_of_the_other_kinds_the_better_one_is_taken() -> None:
+    assert best_of({"knn": LOSSES, "mlp": LOSSES + 0.01}) == "knn"
