@@ -22,8 +22,6 @@ Numbers = NDArray[np.integer[Any]]
 
 _TEMPERATURES = np.geomspace(0.1, 10, 61)
 _ROUNDING = 1e-9
-LUCK = 0.5
-"""How many standard deviations the mistakes among held-out examples may have been fewer than they should."""
 _SLACK = 1 / 3
 """How far into a gap in the evidence a limit moves: a new video is seldom quite as typical as those already known."""
 _EVEN_ODDS = 0.5
@@ -167,7 +165,7 @@ def threshold_for(
     Conformal risk control: of the n examples at or above a cut, (wrong + 1) / (n + 1) stays within 1 - target, so
     moves begin at 19 faultless examples for 0.95. The best of many cuts is by nature one that stands just above a
     mistake; that mistake is counted too, which takes back what the search gained by luck. That keeps the promise in the
-    mean over many libraries; half the spread that the number of mistakes has by chance keeps it in nearly each of them.
+    mean over many libraries; one standard deviation of the number of mistakes keeps it in nearly each of them.
     The threshold lies in the gap below the last example that it lets through, a third of the way down: a new video
     falls short of all n with a chance of 1 in n + 1, and that one is reckoned with as wrong.
     """
@@ -175,7 +173,7 @@ def threshold_for(
     if not len(cuts):
         return None
     stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
-    kept = (wrong + LUCK * np.sqrt(wrong) + stopped_by + 1) / (moves + 1) <= 1 - target_precision + _ROUNDING
+    kept = (wrong + np.sqrt(wrong) + stopped_by + 1) / (moves + 1) <= 1 - target_precision + _ROUNDING
     if not kept.any():
         return None
     last = int(np.flatnonzero(kept)[-1])
@@ -192,11 +190,12 @@ def _log_odds(probability: float) -> float:
 def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, target_precision: float) -> float | None:
     """Raise a threshold that all share until a category's own mistakes fit the target; None: they never do.
 
-    `confidence` and `correct` are of the examples predicted to be of this category. One mistake proves nothing and
-    is forgiven, unless it is half of all there is; a second within the first 1 / (1 - target) moves is not.
+    `confidence` and `correct` are of the examples predicted to be of this category. What chance may have added, one
+    standard deviation of their number, is forgiven: one mistake always, unless it is half of all there is; for 0.95
+    a second within eleven moves is not.
     """
     cuts, moves, wrong = cuts_of(confidence, correct, np.ones(len(confidence)))
-    fits = (wrong - 1 <= (1 - target_precision) * moves + _ROUNDING) & (2 * wrong < moves)
+    fits = (wrong - np.sqrt(wrong) <= (1 - target_precision) * moves + _ROUNDING) & (2 * wrong < moves)
     above = cuts >= threshold
     if not above.any() or fits[above][-1]:
         return threshold

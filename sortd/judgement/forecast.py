@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 
 from sortd.domain import Vector
-from sortd.judgement.calibrate import LUCK, BoolVector, cuts_of
+from sortd.judgement.calibrate import BoolVector, cuts_of
 
 _FORESEEABLE = 10.0
 _ROUNDING = 1e-9
@@ -26,7 +26,7 @@ def growth_until_moves(confidence: Vector, correct: BoolVector, weights: Vector,
     stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
     gained = allowed * moves - wrong
     enough = gained > 0
-    spread, gained, missing = LUCK * np.sqrt(wrong[enough]), gained[enough], 1 + stopped_by[enough] - allowed
+    spread, gained, missing = np.sqrt(wrong[enough]), gained[enough], 1 + stopped_by[enough] - allowed
     roots = (spread + np.sqrt(spread**2 + 4 * gained * missing)) / (2 * gained)
     return float((roots**2).min(initial=np.inf))
 

@@ -34,8 +34,8 @@ def test_mistakes_more_often_than_allowed_are_not_outgrown() -> None:
 
 def test_an_outsider_counts_for_as_many_as_it_stands_for() -> None:
     pairs = [(0.9, True)] * 30 + [(0.9, False)]
-    # 1 of 31 wrong: g + 0.5 sqrt(g) + 1 <= 0.05 (31 g + 1)
-    assert growth(*pairs) == pytest.approx(3.405, abs=0.001)
+    # 1 of 31 wrong: g + sqrt(g) + 1 <= 0.05 (31 g + 1)
+    assert growth(*pairs) == pytest.approx(6.286, abs=0.001)
     assert isinf(growth(*pairs, weights=[1.0] * 30 + [2.0]))
 
 
