@@ -9,7 +9,6 @@ import numpy as np
 from sortd.commands.facts import Reading, decision, verdicts
 from sortd.domain import Leave, Reason
 from sortd.judgement.asking import doubt, most_instructive
-from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import likeness, unit_parts
 
 UNDECIDED = {
@@ -43,7 +42,7 @@ def closest(read: Reading, number: int, *, now: float) -> list[dict[str, Any]]:
     if not undecided:
         return []
     compared = undecided[:COMPARED]
-    rows = unit_parts(np.stack([fuse(features.of(clip, space), space) for clip, _ in compared]), space)
+    rows = unit_parts(features.vectors([clip for clip, _ in compared], space), space)
     doubts = np.array([doubt(verdict.prediction) for _, verdict in compared], np.float32)
     order = [*most_instructive(doubts, likeness(rows, rows, space)), *range(len(compared), len(undecided))]
     return [decision(undecided[row][1]) for row in order[:number]]

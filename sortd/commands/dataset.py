@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sortd.commands.export import Dataset, Learned
 from sortd.commands.facts import Reading
 from sortd.config import Config
-from sortd.domain import Category, Fingerprint, Matrix, Placer, Prediction
+from sortd.domain import Category, Fingerprint, Placer, Prediction
 from sortd.extract import encoder
-from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import NEIGHBOURS, Classifier
 from sortd.service.opening import extract_settings
 
@@ -34,10 +32,10 @@ def dataset(read: Reading, config: Config) -> Dataset:
             categories.append(home)
     return Dataset(
         root=read.root,
-        labelled=_vectors(read, labelled),
+        labelled=read.memory.features.vectors(labelled, read.memory.space),
         labelled_paths=[_path(read, one) for one in labelled],
         categories=categories,
-        unlabelled=_vectors(read, unlabelled),
+        unlabelled=read.memory.features.vectors(unlabelled, read.memory.space),
         unlabelled_paths=[_path(read, one) for one in unlabelled],
         transcripts=_transcripts(read, [*labelled, *unlabelled]),
         predictions=_predictions(read, unlabelled),
@@ -55,16 +53,10 @@ def _standing(read: Reading) -> list[tuple[Fingerprint, Category | None]]:
     clips = dict.fromkeys(sightings[path].fingerprint for path in sorted(sightings))
     found = []
     for clip in clips:
-        if all(memory.features.has(clip, part) for part in memory.space.parts):
+        if memory.features.whole(clip, memory.space):
             record = memory.index.record(clip)
             found.append((clip, record.home if record.placed_by is Placer.OWNER else None))
     return found
-
-
-def _vectors(read: Reading, clips: Sequence[Fingerprint]) -> Matrix:
-    space = read.memory.space
-    rows = [fuse(read.memory.features.of(clip, space), space) for clip in clips]
-    return np.stack(rows) if rows else np.zeros((0, space.dim), np.float32)
 
 
 def _path(read: Reading, clip: Fingerprint) -> PurePath:

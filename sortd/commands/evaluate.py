@@ -12,7 +12,6 @@ from sortd.commands.facts import Reading
 from sortd.config import Config
 from sortd.disk.rules import Role
 from sortd.domain import Category, Fingerprint
-from sortd.judgement.fuse import fuse
 from sortd.learn.evaluate import OUTSIDER, Embeddings
 from sortd.learn.replay import NEVER, Rules, Stream, Times
 from sortd.store.decisions import DECISION_LOG, last_words, read_after
@@ -51,10 +50,9 @@ def stream_of(read: Reading) -> Stream:
     clips = sorted(homes)  # says nothing: so those of the same time come in no order
     came, told = _times(read, clips)
     spoken_of = [clip in labels or bool(memory.index.record(clip).vetoes) for clip in clips]
-    rows = [fuse(memory.features.of(clip, memory.space), memory.space) for clip in clips]
     return Stream(
         memory.space,
-        np.stack(rows) if rows else np.zeros((0, memory.space.dim), np.float32),
+        memory.features.vectors(clips, memory.space),
         [homes[clip] for clip in clips],
         came,
         np.where(spoken_of, told, NEVER),

@@ -221,7 +221,7 @@ def _neighbours(read: Reading, clip: Fingerprint) -> list[dict[str, Any]]:
     labels = [(other, name) for other, _, name in memory.features.labels(space) if other != clip]
     if not features or not labels:
         return []
-    rows = unit_parts(np.stack([fuse(memory.features.of(other, space), space) for other, _ in labels]), space)
+    rows = unit_parts(memory.features.vectors([other for other, _ in labels], space), space)
     own = unit_parts(fuse(features, space)[None, :], space)
     likenesses = likeness(own, rows, space)[0]
     nearest = []

@@ -19,7 +19,6 @@ from sortd.disk.library import Library
 from sortd.disk.names import stem_of
 from sortd.domain import FeatureSpace, Fingerprint, Leave, Matrix, Reason
 from sortd.errors import SortdError
-from sortd.judgement.fuse import fuse
 from sortd.judgement.suggest import Said, names_for, words_of
 from sortd.learn.groups import DULL, groups_of
 
@@ -89,8 +88,8 @@ def pool(read: Reading, *, now: float) -> Pool:
         clips=clips,
         paths=[paths[clip] for clip in clips],
         said=[_said(read, clip, paths[clip]) for clip in clips],
-        unsorted=_vectors(read, clips),
-        filed=_vectors(read, filed),
+        unsorted=memory.features.vectors(clips, space),
+        filed=memory.features.vectors(filed, space),
     )
 
 
@@ -148,12 +147,6 @@ def _undecided(read: Reading, clip: Fingerprint, now: float) -> str | None:
     if verdict is None or verdict.fault is not None or not isinstance(verdict.decision, Leave):
         return None
     return str(verdict.path) if verdict.decision.reason in UNDECIDED else None
-
-
-def _vectors(read: Reading, clips: Sequence[Fingerprint]) -> Matrix:
-    space = read.memory.space
-    rows = [fuse(read.memory.features.of(clip, space), space) for clip in clips]
-    return np.stack(rows) if rows else np.zeros((0, space.dim), np.float32)
 
 
 def _said(read: Reading, clip: Fingerprint, path: str) -> Said:

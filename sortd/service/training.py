@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
+from sortd.domain import Category, Fingerprint, MoveTo, TrainingSet
 from sortd.judgement.decide import decide
-from sortd.judgement.fuse import fuse
 from sortd.judgement.rivals import contest
 from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.learn.train import OUTSIDERS, UNSORTED, NothingToLearn, train
@@ -107,11 +106,11 @@ def training_set(
     read = memory.words.of(part) if part else {}
     return TrainingSet(
         memory.space,
-        _vectors(memory, [clip for clip, _ in labels]),
+        memory.features.vectors([clip for clip, _ in labels], memory.space),
         tuple(Category(str(number)) for _, number in labels),
         tuple(clip for clip, _ in labels),
-        passed_over=_vectors(memory, _sample(passed_over, OUTSIDERS)),
-        unsorted=_vectors(memory, _sample(unsorted, UNSORTED)),
+        passed_over=memory.features.vectors(_sample(passed_over, OUTSIDERS), memory.space),
+        unsorted=memory.features.vectors(_sample(unsorted, UNSORTED), memory.space),
         names={Category(str(number)): read[text] for number, text in names.items() if text in read},
     )
 
@@ -119,11 +118,6 @@ def training_set(
 def _sample(clips: Iterable[Fingerprint], most: int) -> list[Fingerprint]:
     """At most so many, always the same ones: a fingerprint says nothing about its video."""
     return sorted(clips)[:most]
-
-
-def _vectors(memory: Memory, clips: Sequence[Fingerprint]) -> Matrix:
-    rows = [fuse(memory.features.of(clip, memory.space), memory.space) for clip in clips]
-    return np.stack(rows) if rows else np.zeros((0, memory.space.dim), np.float32)
 
 
 def _load(file: Path) -> Classifier | None:
@@ -137,13 +131,11 @@ def _movable(memory: Memory, classifier: Classifier | None, clips: Sequence[Fing
     """Videos that this classifier would let move, whatever the owner's vetoes say."""
     if classifier is None:
         return set()
-    found = {clip: memory.features.of(clip, classifier.space) for clip in clips}
-    whole = {clip: features for clip, features in found.items() if len(features) == len(classifier.space.parts)}
+    whole = [clip for clip in clips if memory.features.whole(clip, classifier.space)]
     if not whole:
         return set()
-    vectors = np.stack([fuse(features, classifier.space) for features in whole.values()])
     decisions = (
         decide(prediction, classifier.policy, vetoes=(), examples=classifier.examples, trust={})
-        for prediction in classifier.predict_all(vectors)
+        for prediction in classifier.predict_all(memory.features.vectors(whole, classifier.space))
     )
     return {clip for clip, decision in zip(whole, decisions, strict=True) if isinstance(decision, MoveTo)}

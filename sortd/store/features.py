@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Part
+from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Matrix, Part
+from sortd.judgement.fuse import fuse
 from sortd.store.database import Database, category_of, parsed
 
 _UNSORTED = (
@@ -58,6 +59,11 @@ class Features:
                 found[part.extractor] = Feature(part.extractor, part.version, vector, row[2], details, frames)
         return found
 
+    def vectors(self, clips: Iterable[Fingerprint], space: FeatureSpace) -> Matrix:
+        """Vectors in a space [clips, space.dim], a row for each video in the order given."""
+        rows = [fuse(self.of(clip, space), space) for clip in clips]
+        return np.stack(rows) if rows else np.zeros((0, space.dim), np.float32)
+
     def has(self, fingerprint: Fingerprint, part: Part) -> bool:
         """Whether a video has this part, if only as a known absence."""
         row = self._db.one(
@@ -67,6 +73,10 @@ class Features:
             part.version,
         )
         return row is not None
+
+    def whole(self, fingerprint: Fingerprint, space: FeatureSpace) -> bool:
+        """Whether a video has every part of a space."""
+        return all(self.has(fingerprint, part) for part in space.parts)
 
     def transcripts(self, space: FeatureSpace) -> int:
         """How many videos' words are written down."""

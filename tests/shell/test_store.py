@@ -109,6 +109,21 @@ def test_features_come_back_as_they_were(memory):
     assert memory.backlog.next_jobs(1, labelled_first=True) == ()
 
 
+def test_vectors_are_read_in_the_order_asked_for_with_zeros_for_what_is_missing(memory):
+    east, north = Fingerprint("east"), Fingerprint("north")
+    for number, clip in enumerate((east, north)):
+        memory.index.see(sighting(f"{clip}.mp4", clip, inode=number), now=1.0)
+    memory.features.store(east, Feature("visual", "1", np.array([2, 0, 0], np.float32)))
+    memory.features.store(east, Feature("speech", "1", np.array([0, 3], np.float32)))
+    memory.features.store(north, Feature("visual", "1", np.array([0, 4, 0], np.float32)))
+    read = memory.features.vectors([north, east, CLIP], SPACE)
+    assert read.tolist() == [[0, 1, 0, 0, 0], [1, 0, 0, 0, 1], [0, 0, 0, 0, 0]]
+    assert memory.features.vectors([], SPACE).shape == (0, 5)
+    assert [memory.features.whole(clip, SPACE) for clip in (north, east, CLIP)] == [False, True, False]
+    memory.features.store(north, Feature("speech", "1", None))
+    assert memory.features.whole(north, SPACE)
+
+
 def test_another_version_of_an_extractor_makes_the_video_a_job_again(memory, tmp_path):
     memory.index.see(sighting(), now=1.0)
     memory.backlog.finish(job(memory), features())
