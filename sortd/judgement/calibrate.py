@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortd.domain import Category, Fingerprint, Matrix, Policy, Vector
+from sortd.judgement.cuts import cuts_of, next_mistake
 
 BoolVector = NDArray[np.bool_]
 Numbers = NDArray[np.integer[Any]]
@@ -172,7 +173,7 @@ def threshold_for(
     cuts, moves, wrong = cuts_of(confidence, correct, np.ones(len(confidence)) if weights is None else weights)
     if not len(cuts):
         return None
-    stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
+    stopped_by = next_mistake(wrong)
     kept = (wrong + np.sqrt(wrong) + stopped_by + 1) / (moves + 1) <= 1 - target_precision + _ROUNDING
     if not kept.any():
         return None
@@ -200,18 +201,6 @@ def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, targ
     if not above.any() or fits[above][-1]:
         return threshold
     return float(cuts[above & fits][-1]) if fits[above].any() else None
-
-
-def cuts_of(
-    confidence: Vector, correct: BoolVector, weights: NDArray[np.floating[Any]]
-) -> tuple[Vector, NDArray[np.float64], NDArray[np.float64]]:
-    """Each confidence that occurs, highest first, with how many examples reach it and how many of those are wrong."""
-    order = np.argsort(-confidence, kind="stable")
-    descending = confidence[order]
-    last = np.flatnonzero(np.diff(descending, append=-np.inf))
-    moves = np.cumsum(weights[order], dtype=np.float64)
-    wrong = np.cumsum((weights * ~correct)[order], dtype=np.float64)
-    return descending[last], moves[last], wrong[last]
 
 
 def precision_bound(moved: int, wrong: int) -> float:

@@ -7,7 +7,8 @@ from math import ceil
 import numpy as np
 
 from sortd.domain import Vector
-from sortd.judgement.calibrate import BoolVector, cuts_of
+from sortd.judgement.calibrate import BoolVector
+from sortd.judgement.cuts import cuts_of, next_mistake
 
 _FORESEEABLE = 10.0
 _ROUNDING = 1e-9
@@ -23,7 +24,7 @@ def growth_until_moves(confidence: Vector, correct: BoolVector, weights: Vector,
     if not len(moves):
         return float("inf")
     allowed = 1 - target_precision
-    stopped_by = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
+    stopped_by = next_mistake(wrong)
     gained = allowed * moves - wrong
     enough = gained > 0
     spread, gained, missing = np.sqrt(wrong[enough]), gained[enough], 1 + stopped_by[enough] - allowed

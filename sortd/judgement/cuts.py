@@ -1,0 +1,30 @@
+"""Where a threshold can be set: at each confidence that occurs, with what it would let through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sortd.domain import Vector
+
+Counts = NDArray[np.float64]
+
+
+def cuts_of(
+    confidence: Vector, correct: NDArray[np.bool_], weights: NDArray[np.floating[Any]]
+) -> tuple[Vector, Counts, Counts]:
+    """Each confidence that occurs, highest first, with how many examples reach it and how many of those are wrong."""
+    order = np.argsort(-confidence, kind="stable")
+    descending = confidence[order]
+    last = np.flatnonzero(np.diff(descending, append=-np.inf))
+    moves = np.cumsum(weights[order], dtype=np.float64)
+    wrong = np.cumsum((weights * ~correct)[order], dtype=np.float64)
+    return descending[last], moves[last], wrong[last]
+
+
+def next_mistake(wrong: Counts) -> Counts:
+    """Of the mistakes between each cut and the one below it, one at most; `wrong` as of `cuts_of`, not empty."""
+    mistake: Counts = np.minimum(np.diff(wrong, append=wrong[-1]), 1)
+    return mistake
