@@ -18,8 +18,7 @@ from sortd.service.errands import Errands, Reply
 from sortd.service.filing import Filer
 from sortd.service.learner import Learner
 from sortd.service.looking import Looker
-from sortd.service.telling import Tell
-from sortd.store.decisions import DecisionLog
+from sortd.service.telling import Note, Tell
 from sortd.store.journal import DONE, Entry
 from sortd.store.memory import Memory
 
@@ -39,7 +38,7 @@ class Answers:
         looker: Looker,
         learner: Learner,
         *,
-        decisions: DecisionLog,
+        note: Note,
         tell: Tell,
         wall: Callable[[], float],
         away: Callable[[], str | None],
@@ -49,7 +48,7 @@ class Answers:
         self._memory = memory
         self._filer = filer
         self._decider = decider
-        self._decisions = decisions
+        self._note = note
         self._tell = tell
         self._wall = wall
         self._away = away
@@ -138,7 +137,7 @@ class Answers:
                     raise Refused(f"{request['path']} was not placed by sortd")
                 index.keep(apply(record, Confirmed(record.home)))
                 self._memory.categories.judged(record.home, confirmed=1, now=self._wall())
-                self._decisions.note("confirmed", at=self._wall(), video=clip, category=record.home)
+                self._note("confirmed", video=clip, category=record.home)
                 for sighting in index.sightings(clip):
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
@@ -167,7 +166,7 @@ class Answers:
                     index.keep(replace(record, vetoes=record.vetoes - dropped))
                     forgotten.append(clip)
             for clip in forgotten:
-                self._decisions.note("forgotten", at=self._wall(), video=clip, what=request["what"], category=category)
+                self._note("forgotten", video=clip, what=request["what"], category=category)
         if request["what"] == "labels":
             self._looker.label_changes += len(forgotten)
         self._decider.add(forgotten)
@@ -208,7 +207,7 @@ class Answers:
     def _keep_wish(self, *, paused: bool) -> None:
         with self._memory.transaction():
             self._decider.pause(paused=paused)
-            self._decisions.note("paused", at=self._wall(), paused=paused)
+            self._note("paused", paused=paused)
 
     def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._memory.transaction():

@@ -8,20 +8,17 @@ from pathlib import PurePath
 from sortd.disk.library import Library
 from sortd.domain import Category, Fingerprint, Placer, Sighting, Standing
 from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
-from sortd.service.telling import Tell
-from sortd.store.decisions import DecisionLog
+from sortd.service.telling import Note, Tell
 from sortd.store.memory import Memory
 
 
 class Deeds:
     """Compares where a video is held to be with where it stands; the caller opens the transactions."""
 
-    def __init__(
-        self, memory: Memory, library: Library, *, decisions: DecisionLog, tell: Tell, wall: Callable[[], float]
-    ) -> None:
+    def __init__(self, memory: Memory, library: Library, *, note: Note, tell: Tell, wall: Callable[[], float]) -> None:
         self._memory = memory
         self._library = library
-        self._decisions = decisions
+        self._note = note
         self._tell = tell
         self._wall = wall
 
@@ -42,28 +39,27 @@ class Deeds:
         return record.placed_by is Placer.OWNER or not isinstance(fact, Withdrawn | Returned)
 
     def _tell_fact(self, fact: Fact, clip: Fingerprint, sightings: tuple[Sighting, ...]) -> None:
-        at = self._wall()
         match fact:
             case Labelled(category, None):
                 path = self._path_in(sightings, category)
                 self._tell("labelled", path=path, category=category)
-                self._decisions.note("labelled", at=at, video=clip, category=category, path=str(path))
+                self._note("labelled", video=clip, category=category, path=str(path))
             case Labelled(category, was, placer):
                 path = self._path_in(sightings, category)
                 self._tell("corrected", path=path, was=was, category=category)
-                self._decisions.note("corrected", at=at, video=clip, was=was, category=category, path=str(path))
+                self._note("corrected", video=clip, was=was, category=category, path=str(path))
                 self._taken_out(clip, was, placer)
             case Withdrawn(category, placer):
                 self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
-                self._decisions.note("withdrawn", at=at, video=clip, category=category)
+                self._note("withdrawn", video=clip, category=category)
                 self._taken_out(clip, category, placer)
             case Confirmed(category):
                 path = self._path_in(sightings, category)
                 self._tell("confirmed", path=path, category=category)
-                self._decisions.note("confirmed", at=at, video=clip, category=category, path=str(path))
-                self._memory.categories.judged(category, confirmed=1, now=at)
+                self._note("confirmed", video=clip, category=category, path=str(path))
+                self._memory.categories.judged(category, confirmed=1, now=self._wall())
             case Returned():
-                self._decisions.note("returned", at=at, video=clip)
+                self._note("returned", video=clip)
 
     def _taken_out(self, clip: Fingerprint, category: Category | None, placer: Placer | None) -> None:
         if placer is Placer.SORTD and category is not None:

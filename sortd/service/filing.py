@@ -20,8 +20,7 @@ from sortd.domain import Identity, MovePlan, MoveTo, Placer, Record, Sighting, S
 from sortd.errors import Changed, Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
 from sortd.judgement.reconcile import filed
 from sortd.messages import Copied, Copy
-from sortd.service.telling import Tell
-from sortd.store.decisions import DecisionLog
+from sortd.service.telling import Note, Tell
 from sortd.store.journal import Entry
 from sortd.store.memory import Memory
 
@@ -41,7 +40,7 @@ class Filer:
         library: Library,
         guard: Guard,
         *,
-        decisions: DecisionLog,
+        note: Note,
         companions: bool,
         tell: Tell,
         wall: Callable[[], float],
@@ -50,7 +49,7 @@ class Filer:
         self._library = library
         self._guard = guard
         self._mover = FileMover(library.root)
-        self._decisions = decisions
+        self._note = note
         self._companions = companions
         self._tell = tell
         self._wall = wall
@@ -247,9 +246,8 @@ class Filer:
             record = index.record(entry.fingerprint)
             if entry.undoes is None and resting is not None:
                 record = filed(record, entry.move)
-                self._decisions.note(
+                self._note(
                     "placed",
-                    at=self._wall(),
                     video=entry.fingerprint,
                     category=entry.category,
                     steps=[[str(step.source), str(step.target)] for step in entry.steps[:MOST_NOTED]],
@@ -266,9 +264,7 @@ class Filer:
         if record.placed_by is Placer.SORTD or not entry.asked_for:
             self._memory.categories.judged(entry.category, corrected=1, now=self._wall())
         self._memory.journal.taken_out(entry.fingerprint, entry.category)
-        self._decisions.note(
-            "undone", at=self._wall(), video=entry.fingerprint, category=entry.category, by=entry.placed_by
-        )
+        self._note("undone", video=entry.fingerprint, category=entry.category, by=entry.placed_by)
         return replace(record, home=None, placed_by=None, vetoes=record.vetoes | {entry.category})
 
     def _placed(self, entry: Entry) -> Sighting:

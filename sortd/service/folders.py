@@ -8,8 +8,7 @@ from pathlib import PurePath
 from sortd.disk.library import Library
 from sortd.judgement import categories
 from sortd.judgement.categories import Folder, Gone
-from sortd.service.telling import Tell
-from sortd.store.decisions import DecisionLog
+from sortd.service.telling import Note, Tell
 from sortd.store.memory import Memory
 
 WITNESSES = 20
@@ -19,14 +18,11 @@ WITNESSES = 20
 class Folders:
     """Compares the folders known with those that stand; the caller opens the transactions."""
 
-    def __init__(
-        self, memory: Memory, library: Library, *, decisions: DecisionLog, tell: Tell, wall: Callable[[], float]
-    ) -> None:
+    def __init__(self, memory: Memory, library: Library, *, note: Note, tell: Tell) -> None:
         self._memory = memory
         self._library = library
-        self._decisions = decisions
+        self._note = note
         self._tell = tell
-        self._wall = wall
         self.gone_unseen = False
         """Whether a folder is gone whose category still counts, for it took too many videos with it."""
 
@@ -49,17 +45,17 @@ class Folders:
             match change:
                 case categories.Same(number, folder):
                     if table.update(number, folder):
-                        self._note(folder)
+                        self._note_folder(folder)
                 case categories.New(folder):
                     table.add(folder)
-                    self._note(folder)
+                    self._note_folder(folder)
                 case Gone(number) if not self.gone_unseen:
                     table.retire(number)
                     labels += table.labels(number)
                 case categories.Renamed(number, was, folder):
                     table.update(number, folder)
                     self._tell("renamed", was=was, category=folder.name)
-                    self._decisions.note("renamed", at=self._wall(), was=was, category=folder.name)
+                    self._note("renamed", was=was, category=folder.name)
         return labels
 
     def know(self, folder: Folder) -> None:
@@ -72,12 +68,11 @@ class Folders:
             table.add(folder)
         else:
             table.update(number, folder)
-        self._note(folder)
+        self._note_folder(folder)
 
-    def _note(self, folder: Folder) -> None:
+    def _note_folder(self, folder: Folder) -> None:
         """What a category is known by when its folder is renamed, for an index that has to be made again."""
-        facts = {"category": folder.name, "device": folder.device, "inode": folder.inode}
-        self._decisions.note("category", at=self._wall(), **facts)
+        self._note("category", category=folder.name, device=folder.device, inode=folder.inode)
 
     def _carries(self, known: categories.Known, folder: categories.Folder) -> bool | None:
         """Whether the folder holds a file the category was known to hold; None where that was known to be empty."""

@@ -17,8 +17,7 @@ from sortd.judgement.settle import Settler
 from sortd.service.braking import Brake
 from sortd.service.deeds import Deeds
 from sortd.service.folders import Folders
-from sortd.service.telling import Tell
-from sortd.store.decisions import DecisionLog
+from sortd.service.telling import Note, Tell
 from sortd.store.memory import Memory
 
 MOST_HINTS = 20_000
@@ -37,7 +36,7 @@ class Looker:
         library: Library,
         guard: Guard,
         *,
-        decisions: DecisionLog,
+        note: Note,
         settle_seconds: float,
         tell: Tell,
         wall: Callable[[], float],
@@ -45,10 +44,10 @@ class Looker:
         self._memory = memory
         self._library = library
         self._guard = guard
-        self._decisions = decisions
+        self._note = note
         self._settler = Settler(settle_seconds)
-        self._folders = Folders(memory, library, decisions=decisions, tell=tell, wall=wall)
-        self._deeds = Deeds(memory, library, decisions=decisions, tell=tell, wall=wall)
+        self._folders = Folders(memory, library, note=note, tell=tell)
+        self._deeds = Deeds(memory, library, note=note, tell=tell, wall=wall)
         self._tell = tell
         self._wall = wall
         self._touched: set[PurePath] = set()
@@ -158,10 +157,9 @@ class Looker:
 
     def _forget_lost(self) -> None:
         """What was lost before the last scan is gone: an index made from the decision log must not miss it."""
-        at = self._wall()
-        gone = self._memory.index.forget_lost(now=at)
+        gone = self._memory.index.forget_lost(now=self._wall())
         for start in range(0, len(gone), MOST_AT_ONCE):
-            self._decisions.note("gone", at=at, videos=gone[start : start + MOST_AT_ONCE])
+            self._note("gone", videos=gone[start : start + MOST_AT_ONCE])
 
     def _weigh(self) -> None:
         self._scan_due |= self.brake.weigh()
@@ -260,7 +258,7 @@ class Looker:
             index.keep(replace(record, fingerprint=new))
             index.keep(replace(record, home=None, placed_by=None))
             self._memory.journal.follow(old, new)
-            self._decisions.note("changed", at=self._wall(), was=old, video=new)
+            self._note("changed", was=old, video=new)
 
     def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
         """Look at the video's other copies too, so that the order of hints does not matter."""

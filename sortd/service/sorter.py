@@ -41,7 +41,7 @@ from sortd.service.learner import Learner
 from sortd.service.looking import Looker
 from sortd.service.queue import Queue
 from sortd.service.spaces import Spaces
-from sortd.service.telling import Tell, flushing, telling
+from sortd.service.telling import Tell, flushing, noting, telling
 from sortd.store.decisions import DECISION_LOG, DecisionLog
 from sortd.store.memory import Memory
 
@@ -69,19 +69,18 @@ class Sorter:
         self._config = config
         self._wall = wall
         self._tell = telling(memory.database, write)
-        self.decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
-        self._flush = flushing(self.decisions, self._tell)
+        decisions = DecisionLog(memory.database, guard.root / DECISION_LOG)
+        self._flush = flushing(decisions, self._tell)
+        note = noting(decisions, wall)
         limits = config.move
         self.judge = Judge(memory, library, probation=limits.probation, target_precision=limits.target_precision)
         self._spaces = Spaces(memory, self.judge, config=config, wall=wall)
-        self.filer = Filer(
-            memory, library, guard, decisions=self.decisions, companions=limits.companions, tell=self._tell, wall=wall
-        )
+        self.filer = Filer(memory, library, guard, note=note, companions=limits.companions, tell=self._tell, wall=wall)
         self.looker = Looker(
             memory,
             library,
             guard,
-            decisions=self.decisions,
+            note=note,
             settle_seconds=config.watch.settle_seconds,
             tell=self._tell,
             wall=wall,
@@ -105,7 +104,7 @@ class Sorter:
             self.decider,
             self.looker,
             self.learner,
-            decisions=self.decisions,
+            note=note,
             tell=self._tell,
             wall=wall,
             away=lambda: self.away,

@@ -1,4 +1,4 @@
-"""The lines of the log: what is told in a transaction is written when it is committed, or never."""
+"""The lines of both logs: what is said in a transaction is written when it is committed, or never."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from sortd.store.decisions import DecisionLog
 Tell = Callable[..., None]
 """`tell("moved", path=..., to=...)`: one line per outcome, in the past tense."""
 
+Note = Callable[..., None]
+"""`note("placed", video=..., category=...)`: one line of the decision log, kept in the transaction of the decision."""
+
 
 def telling(database: Database, write: Tell) -> Tell:
     """Make a `tell` that writes nothing that was never true."""
@@ -19,6 +22,15 @@ def telling(database: Database, write: Tell) -> Tell:
         database.after_commit(partial(write, event, **facts))
 
     return tell
+
+
+def noting(decisions: DecisionLog, wall: Callable[[], float]) -> Note:
+    """Make a `note` that knows the time of day."""
+
+    def note(did: str, **facts: object) -> None:
+        decisions.note(did, at=wall(), **facts)
+
+    return note
 
 
 def flushing(decisions: DecisionLog, tell: Tell) -> Callable[[], None]:
