@@ -32,8 +32,10 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def with_networks(home):
-    """A library that wants checkpoints beside it."""
+def with_networks(home, weights):
+    """A library whose checkpoints stand beside it."""
+    for name in ("clip.pt", "whisper.pt"):
+        shutil.copy(weights / name, home.folder)
     models = {"extract.visual": {"model": str(home.folder / "clip.pt")}}
     models |= {"extract.speech": {"model": str(home.folder / "whisper.pt")}}
     home.configure("config.toml", extract={"timeout_seconds": 60}, **models)
@@ -46,8 +48,6 @@ def with_networks(home):
 def test_weights_that_are_no_network_run_nothing_and_cost_no_video(with_networks, weights, clips, damaged, monkeypatch):
     home = with_networks
     monkeypatch.chdir(home.folder)
-    for name in ("clip.pt", "whisper.pt"):
-        shutil.copy(weights / name, home.folder)
     (home.folder / damaged).write_bytes(pickle.dumps(Evil()))
     shutil.copy(clips / "sea-0.mp4", home.root)
     with home.nothing_lost():
@@ -96,6 +96,21 @@ if any("extracting:extraction" in word for word in sys.orig_argv):
 """Makes the networks believe in a GPU, which then fails them: for good, or only the first child."""
 
 
+@pytest.fixture
+def three_films(with_networks, clips):
+    """A library with networks, and work for them."""
+    home = with_networks
+    for number in range(3):
+        shutil.copy(clips / f"sea-{number}.mp4", home.root)
+    return home
+
+
+def await_three(home: Library) -> None:
+    """As long as it takes: each has the patience that one has."""
+    for number in range(1, 4):
+        home.await_told("extracted", number)
+
+
 def with_faulty_gpu(home: Library, monkeypatch: pytest.MonkeyPatch, error: str, *, lasting: bool) -> None:
     folder = home.folder / "faulty"
     folder.mkdir()
@@ -106,17 +121,12 @@ def with_faulty_gpu(home: Library, monkeypatch: pytest.MonkeyPatch, error: str, 
 
 @pytest.mark.fault("P15")
 @pytest.mark.timeout(600)
-def test_where_the_gpu_s_memory_runs_out_the_networks_go_on_without_it(with_networks, weights, clips, monkeypatch):
-    home = with_networks
+def test_where_the_gpu_s_memory_runs_out_the_networks_go_on_without_it(three_films, monkeypatch):
+    home = three_films
     with_faulty_gpu(home, monkeypatch, 'OutOfMemoryError("CUDA out of memory.")', lasting=True)
-    for name in ("clip.pt", "whisper.pt"):
-        shutil.copy(weights / name, home.folder)
-    for number in range(3):
-        shutil.copy(clips / f"sea-{number}.mp4", home.root)
     with home.nothing_lost():
         home.start()
-        for done in range(3):
-            home.await_told("extracted", done + 1)
+        await_three(home)
         assert home.ask("status")["device"] == "cpu"
         assert home.stop() == 0
     remedies = [line["remedy"] for line in home.told("memory_ran_out")]
@@ -126,20 +136,15 @@ def test_where_the_gpu_s_memory_runs_out_the_networks_go_on_without_it(with_netw
 
 @pytest.mark.fault("P15")
 @pytest.mark.timeout(600)
-def test_a_gpu_that_is_lost_to_one_worker_serves_the_next(with_networks, weights, clips, monkeypatch):
-    home = with_networks
+def test_a_gpu_that_is_lost_to_one_worker_serves_the_next(three_films, monkeypatch):
+    home = three_films
     with_faulty_gpu(home, monkeypatch, 'AcceleratorError("CUDA error: an illegal memory access")', lasting=False)
-    for name in ("clip.pt", "whisper.pt"):
-        shutil.copy(weights / name, home.folder)
-    for number in range(3):
-        shutil.copy(clips / f"sea-{number}.mp4", home.root)
     with home.nothing_lost():
         home.start()
         lost = home.child(WORKER)
         home.until(lambda: not alive(lost))
         home.child(WORKER)
-        for done in range(3):
-            home.await_told("extracted", done + 1)
+        await_three(home)
         assert home.stop() == 0
     assert home.told("set_aside") == home.told("step_failed") == home.told("memory_ran_out") == []
     assert len(home.told("ready")) == 1
