@@ -6,9 +6,7 @@ import pytest
 from sortd.domain import Category, Fingerprint
 from sortd.judgement.account import MOST_SUSPECTS, category_reports, suspects
 from sortd.judgement.calibrate import CategoryReport, Evidence, Suspect, policy_for
-
-CATS, DOGS = Category("cats"), Category("dogs")
-
+from tests.evidence import CATS, DOGS, on_cats_and_dogs
 
 CLIPS = [Fingerprint(name) for name in ("a", "b", "c", "d")]
 
@@ -19,18 +17,7 @@ def evidence(*groups: tuple[Category, Category, int, float], distinct: tuple[int
     truth = np.repeat([numbers[own] for own, *_ in groups], [count for *_, count, _ in groups])
     predicted = np.repeat([numbers[taken] for _, taken, *_ in groups], [count for *_, count, _ in groups])
     confidence = np.repeat([sure for *_, sure in groups], [count for *_, count, _ in groups]).astype(np.float32)
-    labels = np.bincount(truth, minlength=2)
-    return Evidence(
-        (CATS, DOGS),
-        labels,
-        np.array(distinct or labels),
-        truth=truth,
-        predicted=predicted,
-        confidence=confidence,
-        margin=2 * confidence - 1,
-        distance=np.full(len(truth), 0.1, np.float32),
-        weights=np.ones(len(truth), np.float32),
-    )
+    return on_cats_and_dogs(truth, predicted, confidence, distinct=distinct)
 
 
 def reports(known: Evidence, targets: dict[Category, float] | None = None) -> tuple[CategoryReport, ...]:

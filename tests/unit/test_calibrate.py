@@ -19,6 +19,7 @@ from sortd.judgement.calibrate import (
     threshold_for,
     tightened,
 )
+from tests.evidence import CATS, DOGS, on_cats_and_dogs
 
 RIGHT, WRONG = True, False
 
@@ -167,9 +168,6 @@ def test_an_outsider_counts_for_as_many_videos_as_it_stands_for() -> None:
     assert plain < 0.45 < heavy
 
 
-CATS, DOGS = Category("cats"), Category("dogs")
-
-
 def evidence(
     *, labels: tuple[int, int] = (20, 20), distinct: tuple[int, int] | None = None, confused: int = 0
 ) -> Evidence:
@@ -179,17 +177,7 @@ def evidence(
     own = np.where(np.arange(len(truth)) < confused, 1 - sure, sure)
     predicted = np.where(own > 0.5, truth, 1 - truth)
     confidence = np.maximum(own, 1 - own).astype(np.float32)
-    return Evidence(
-        (CATS, DOGS),
-        np.array(labels),
-        np.array(distinct or labels),
-        truth=truth,
-        predicted=predicted,
-        confidence=confidence,
-        margin=2 * confidence - 1,
-        distance=np.full(len(truth), 0.1, np.float32),
-        weights=np.ones(len(truth), np.float32),
-    )
+    return on_cats_and_dogs(truth, predicted, confidence, distinct=distinct)
 
 
 def policy(known: Evidence, *, targets: dict[Category, float] | None = None) -> Policy:
