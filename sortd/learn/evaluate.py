@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, MoveTo, Part, TrainingSet
 from sortd.errors import SortdError
+from sortd.judgement.calibrate import BoolVector
 from sortd.judgement.decide import decide
 from sortd.learn.candidates import CANDIDATES
 from sortd.learn.train import NothingToLearn, train
@@ -32,7 +33,6 @@ UNLIKELY = 0.05
 
 Names = NDArray[np.str_]
 Rows = NDArray[np.intp]
-BoolVector = NDArray[np.bool_]
 Confidences = NDArray[np.float64]
 Decided = tuple[Names, Confidences, BoolVector]
 """Of each row of a stream: the likeliest category, how sure that is, whether it moves."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, MoveTo, TrainingSet
+from sortd.judgement.calibrate import BoolVector
 from sortd.judgement.decide import decide
 from sortd.learn.candidates import CANDIDATES
 from sortd.learn.classifier import Classifier
@@ -29,7 +30,6 @@ GROWTH = 1.5
 NEVER = float("inf")
 
 Times = NDArray[np.float64]
-BoolVector = NDArray[np.bool_]
 Ranks = NDArray[np.intp]
 
 
