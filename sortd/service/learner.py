@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,7 @@ class Learner:
         with self._memory.transaction():
             unused = self._memory.classifiers.adopt(adopted, self._memory.space)
             self._write(PROBLEM, "")
-        for file in unused:
-            (self._state / Path(file).name).unlink(missing_ok=True)
+        self._remove(unused)
         self._tell("trained", **told, adopted=True)
         self.load()
         return True
@@ -148,8 +147,10 @@ class Learner:
         Raises NoneBefore.
         """
         with self._memory.transaction():
-            if self._memory.classifiers.drop() is None:
+            unused = self._memory.classifiers.drop()
+            if unused is None:
                 raise NoneBefore("there is no classifier before this one")
+        self._remove(unused)
         self.load()
 
     def lose(self, why: str, *, now: float) -> None:
@@ -165,6 +166,10 @@ class Learner:
             self._tell("classifier_unusable", why=problem)
             self._write(_TRIED, "")
             self._asked = "the classifier's file could not be used"
+
+    def _remove(self, unused: Iterable[str]) -> None:
+        for file in unused:
+            (self._state / Path(file).name).unlink(missing_ok=True)
 
     def _read(self) -> str | None:
         """Let the judge have what serves, if anything does; why it cannot be used."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,17 +47,20 @@ class Classifiers:
         old = self._db.execute("SELECT id, file FROM classifiers ORDER BY id DESC LIMIT -1 OFFSET ?", KEPT).fetchall()
         for number, _ in old:
             self._db.execute("DELETE FROM classifiers WHERE id = ?", number)
-        # The same labels give the same file again: what a younger row names too is still in use.
-        named = {file for (file,) in self._db.execute("SELECT file FROM classifiers")}
-        return [file for _, file in old if file not in named]
+        return self._unnamed([file for _, file in old])
 
-    def drop(self) -> str | None:
-        """Let the one before the serving one serve again; the file that served, None where there is none before it."""
+    def drop(self) -> list[str] | None:
+        """Let the one before serve again; the files that no row names any more. None: there is none before."""
         last = self._db.execute("SELECT id, file FROM classifiers ORDER BY id DESC LIMIT 2").fetchall()
         if len(last) < 2:  # noqa: PLR2004 - the serving one and the one before
             return None
         self._db.execute("DELETE FROM classifiers WHERE id = ?", last[0][0])
-        return str(last[0][1])
+        return self._unnamed([last[0][1]])
+
+    def _unnamed(self, files: Iterable[str]) -> list[str]:
+        # The same labels give the same file again: what another row names too is still in use.
+        named = {file for (file,) in self._db.execute("SELECT file FROM classifiers")}
+        return [file for file in files if file not in named]
 
     def first_adopted(self) -> float | None:
         """When the first classifier came to serve: what was there before is the backlog."""

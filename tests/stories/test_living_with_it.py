@@ -108,6 +108,7 @@ def test_the_classifier_before_can_be_had_again(household):
     assert home.ask(do="rollback") == {"labels": first.report["labels"]}
     home.settle(seconds=200)
     assert home.memory.classifiers.serving() == first
+    assert [path.name for path in home.guard.state.glob("classifier-*")] == [PurePath(first.file).name]
     home.files({"new.mp4": b"cats 900"})
     assert "new.mp4" in home.tree["cats"]
 
