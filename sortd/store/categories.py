@@ -52,8 +52,10 @@ class Categories:
         name = blob(folder.name)
         if was != name:
             self._absorb(name, number)
+            # What is joined is text, whatever it was joined from, and no text equals the path it spells.
             self._db.execute(
-                "UPDATE OR REPLACE files SET path = ?1 || substr(path, ?2) WHERE path >= ?3 AND path < ?4",
+                "UPDATE OR REPLACE files SET path = CAST(?1 || substr(path, ?2) AS BLOB)"
+                " WHERE path >= ?3 AND path < ?4",
                 name,
                 len(was) + 1,
                 was + b"/",

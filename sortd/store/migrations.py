@@ -114,5 +114,9 @@ MIGRATIONS = [
     """
     ALTER TABLE moves ADD COLUMN placed_by TEXT NOT NULL DEFAULT 'sortd' CHECK (placed_by IN ('owner', 'sortd'));
     """,
+    # 5: paths below a renamed category had become text, which equals no path that is looked for.
+    """
+    UPDATE OR REPLACE files SET path = CAST(path AS BLOB) WHERE typeof(path) = 'text';
+    """,
 ]
 """Each runs once; those that are missing run in one transaction with their count in `PRAGMA user_version`."""

@@ -233,6 +233,21 @@ def test_an_index_of_an_older_sortd_is_brought_up_to_date_with_all_it_knows(tmp_
     memory.database.close()
 
 
+def test_paths_that_an_older_sortd_wrote_as_text_are_found_again(tmp_path):
+    old = sqlite3.connect(tmp_path / "index.db")
+    for script in MIGRATIONS[:4]:
+        old.executescript(script)
+    old.execute("PRAGMA user_version = 4")
+    old.execute("INSERT INTO videos (fingerprint, first_seen) VALUES ('clip', 1.0)")
+    old.execute("INSERT INTO files VALUES (x'6b697474656e732f' || ?, 'clip', 1, 2, 3, 0)", (bytes(NOT_UTF8),))
+    old.commit()
+    old.close()
+    memory = Memory.open(tmp_path, SPACE)
+    assert [known.path for known in memory.index.sightings(CLIP)] == ["kittens" / NOT_UTF8]
+    assert memory.index.known("kittens" / NOT_UTF8)
+    memory.database.close()
+
+
 def test_each_frames_own_vector_is_kept(memory):
     memory.index.see(sighting(), now=1.0)
     frames = np.array([[1, 2, 3], [4, 5, 6]], np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import PurePath
 
 import pytest
 
@@ -155,6 +156,8 @@ def test_a_folder_renamed_before_is_known_by_its_new_name(household):
     assert home.home_of("kittens/new.mp4") == ("kittens", "sortd")
     assert home.home_of("kittens/3.mp4") == ("kittens", "owner")
     assert not home.events("renamed")
+    home.move("kittens/3.mp4", "3.mp4")
+    assert [line["path"] for line in home.events("withdrawn")] == [PurePath("3.mp4")]
 
 
 def test_moves_made_before_can_be_undone(household):

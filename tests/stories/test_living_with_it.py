@@ -157,6 +157,20 @@ def test_a_renamed_folder_teaches_nothing_new(household):
     assert "next.mp4" in home.tree["kittens"]
 
 
+def test_what_the_owner_does_in_a_renamed_folder_is_seen(household):
+    home = household(taught())
+    (home.root / "cats").rename(home.root / "kittens")
+    home.settle()
+    home.move("kittens/0.mp4", "0.mp4")
+    home.move("kittens/1.mp4", "dogs/cat.mp4")
+    (home.root / "kittens" / "2.mp4").unlink()
+    home.settle()
+    assert [line["path"] for line in home.events("withdrawn")] == [PurePath("0.mp4")]
+    assert [(line["was"], line["category"]) for line in home.events("corrected")] == [("kittens", "dogs")]
+    assert home.home_of("dogs/cat.mp4") == ("dogs", "owner")
+    assert not home.memory.index.known(PurePath("kittens/2.mp4"))
+
+
 def test_a_folder_that_is_gone_gets_nothing_and_is_not_made_again(household):
     home = household(taught())
     shutil.rmtree(home.root / "cats")
