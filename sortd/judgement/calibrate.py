@@ -229,9 +229,10 @@ def policy_for(
 ) -> Policy:
     """Set the limits of a move so that each category keeps its target, or else the common one, in expectation."""
     predicted, confidence, correct = evidence.predicted, evidence.confidence, evidence.correct
-    may_move, surest = evidence.distinct >= min_examples, 0.0
+    # The many that are sure could carry some that are likelier wrong than right: nobody wants those moved.
+    may_move, least = evidence.distinct >= min_examples, _EVEN_ODDS
     if evidence.most < 1:  # strangers may come that are harder than all there are: none is picked as plain by those
-        surest = float(np.quantile(confidence[evidence.inside], 1 - evidence.most))
+        least = max(least, float(np.quantile(confidence[evidence.inside], 1 - evidence.most)))
     else:
         may_move = _plain_enough(evidence, may_move, target_precision)
     pool = may_move[predicted]
@@ -244,7 +245,7 @@ def policy_for(
         own = pool & (predicted == number) & evidence.inside
         if common is None:
             continue
-        threshold = tightened(max(common, surest), confidence[own], correct[own], target_precision=target)
+        threshold = tightened(max(common, least), confidence[own], correct[own], target_precision=target)
         if threshold is not None:
             min_confidence[name] = threshold
     policy = Policy(min_confidence, min_examples=min_examples)

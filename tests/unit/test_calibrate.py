@@ -207,6 +207,14 @@ def test_a_category_that_draws_others_in_is_tightened_while_the_other_keeps_its_
     assert (moved & ~mixed.correct).sum() == 1
 
 
+def test_what_is_likelier_wrong_than_right_never_moves_however_sure_the_others_are() -> None:
+    known = evidence()
+    doubtful = replace(known, confidence=np.where(np.arange(len(known.truth)) % 20 == 0, 0.3, known.confidence))
+    assert threshold_for(doubtful.confidence, doubtful.correct, 0.95) == pytest.approx(0.3)
+    limits = policy(doubtful)
+    assert set(limits.min_confidence.values()) == {0.5}
+
+
 def test_where_strangers_of_unknown_kind_come_only_the_surest_part_may_move() -> None:
     known = replace(evidence(), most=0.25)
     assert known.moved(policy(known)).sum() == 10
