@@ -68,15 +68,13 @@ CANDIDATES: Mapping[str, Fit] = {
 }
 
 
-def best_of(losses: Mapping[str, Vector]) -> str:
-    """The kind with the least mean loss of the n held-out examples, [n] each; but few do not tell which kind is better.
+def best_of(losses: Mapping[str, Vector], movable: Mapping[str, int]) -> str:
+    """The kind that could move most of the n held-out examples, of those whose mean loss is not plainly the greater.
 
-    So logistic regression stays unless it is more than a standard error worse (Breiman, Friedman, Olshen and Stone,
-    "Classification and regression trees", 1984): its confidence falls off most gently between two categories, the
-    neighbours' is all or nothing.
+    `losses` are [n] each. Few examples do not tell which kind is better: what is worse than the best by no more than a
+    standard error is as good (Breiman, Friedman, Olshen and Stone, "Classification and regression trees", 1984). Where
+    both could move as many it is logistic regression, whose confidence falls off most gently between two categories.
     """
-    best = min(losses, key=lambda kind: float(losses[kind].mean()))
-    if "logreg" not in losses:
-        return best
-    worse = losses["logreg"] - losses[best]
-    return best if worse.mean() > worse.std() / np.sqrt(len(worse)) else "logreg"
+    least = losses[min(losses, key=lambda kind: float(losses[kind].mean()))]
+    as_good = [kind for kind, own in losses.items() if (own - least).mean() <= (own - least).std() / np.sqrt(len(own))]
+    return max(as_good, key=lambda kind: (movable[kind], kind == "logreg"))

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
 from sortd.errors import SortdError
 from sortd.judgement.account import category_reports, suspects
-from sortd.judgement.calibrate import CandidateReport, Evidence, Report, policy_for, temperature_for
+from sortd.judgement.calibrate import CandidateReport, Evidence, Report, policy_for, temperature_for, threshold_for
 from sortd.judgement.novelty import FEW, reckoned_with
 from sortd.learn.candidates import CANDIDATES, best_of, fit
 from sortd.learn.classifier import Classifier, Layer, centre, likeness, presence, unit_parts
@@ -97,7 +97,7 @@ def train(
         reports = tuple(
             CandidateReport(kind, _accuracy(tried[kind], lesson), float(losses[kind].mean())) for kind in candidates
         )
-        best = best_of(losses)
+        best = best_of(losses, {kind: _movable(tried[kind], lesson, target_precision) for kind in candidates})
         temperature = temperature_for(scores[best][lesson.held], owners[lesson.held])
         draft = Classifier(
             space=space,
@@ -250,3 +250,14 @@ def _losses(probabilities: Matrix, lesson: Lesson) -> Vector:
     own = np.maximum(probabilities[np.arange(len(truth)), truth], 1e-9)
     _, category, sizes = np.unique(truth, return_inverse=True, return_counts=True)
     return (-np.log(own) * len(truth) / (len(sizes) * sizes[category])).astype(np.float32)
+
+
+def _movable(probabilities: Matrix, lesson: Lesson, target_precision: float) -> int:
+    """How many labels could move by these probabilities alone, were every second video an outsider if any are known."""
+    truth = lesson.owners[lesson.held]
+    inside = truth < lesson.n_categories
+    known = probabilities[:, : lesson.n_categories]
+    confidence, right = known.max(axis=1), known.argmax(axis=1) == truth
+    weights = np.where(inside, 1.0, inside.sum() / max(1, (~inside).sum())).astype(np.float32)
+    limit = threshold_for(confidence, right, target_precision, weights)
+    return 0 if limit is None else int((right & (confidence >= limit)).sum())

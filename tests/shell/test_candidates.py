@@ -15,17 +15,26 @@ def slightly_less(number: int) -> dict[str, Vector]:
     return {"logreg": LOSSES[:number], "mlp": LOSSES[:number] - gain}
 
 
+def movable(**numbers: int) -> dict[str, int]:
+    return {"knn": 0, "logreg": 0, "mlp": 0} | numbers
+
+
 def test_a_small_gain_on_few_examples_may_be_chance() -> None:
-    assert best_of(slightly_less(40)) == "logreg"
+    assert best_of(slightly_less(40), movable()) == "logreg"
 
 
 def test_the_same_gain_on_many_is_none() -> None:
-    assert best_of(slightly_less(400)) == "mlp"
+    assert best_of(slightly_less(400), movable(logreg=300)) == "mlp"
 
 
-def test_logistic_regression_is_taken_where_it_is_best() -> None:
-    assert best_of({"knn": LOSSES + 0.1, "logreg": LOSSES}) == "logreg"
+def test_of_those_that_are_as_good_the_one_that_moves_most_is_taken() -> None:
+    assert best_of(slightly_less(40), movable(logreg=20, mlp=21)) == "mlp"
+    assert best_of(slightly_less(40), movable(logreg=20, mlp=20)) == "logreg"
 
 
-def test_of_the_other_kinds_the_better_one_is_taken() -> None:
-    assert best_of({"knn": LOSSES, "mlp": LOSSES + 0.01}) == "knn"
+def test_what_is_plainly_worse_is_not_taken_however_much_it_moves() -> None:
+    assert best_of({"knn": LOSSES + 0.1, "logreg": LOSSES}, movable(knn=400)) == "logreg"
+
+
+def test_without_logistic_regression_the_better_one_is_taken() -> None:
+    assert best_of({"knn": LOSSES, "mlp": LOSSES + 0.01}, movable(mlp=400)) == "knn"
