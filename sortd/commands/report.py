@@ -36,6 +36,8 @@ WAYS_OUT = {
 
 SET_ASIDE = "`sortd status` says why; `sortd check --retry` tries again."
 
+NO_CATEGORY = "none yet: move some videos into folders of your own, or see what `sortd suggest` shows"
+
 LISTED = 3
 """Categories that `explain` names."""
 
@@ -65,6 +67,8 @@ def status(told: Told) -> None:
     out.print(f"encoder     {told['encoder']} on {told['device']}{transcripts}")
     if told["categories"]:
         _categories(out, told["categories"])
+    elif told["state"] != "away":
+        out.print(f"categories  {NO_CATEGORY}")
     for one in told["suspects"]:
         out.print(f"may be misfiled: {printable(one['path'])} looks like {printable(one['like'])}")
     if told["set_aside"]:

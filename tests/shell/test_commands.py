@@ -457,6 +457,7 @@ def test_check_says_what_to_do_about_a_root_that_is_not_there(home: Home) -> Non
 def test_a_library_where_it_never_ran_is_told_from_an_empty_one(home: Home, tmp_path: Path) -> None:
     stranger = Elsewhere(home.folder, {"SORTD_CONFIG": os.devnull})
     assert stranger.tells("status", tmp_path)["state"] == "stopped"
+    assert "categories  none yet: move some videos into folders of your own" in stranger.says("status", tmp_path)
     assert stranger.says("history", tmp_path) == "nothing was moved yet\n"
     assert "`sortd run` makes it a library" in stranger.fails("preview", tmp_path)
     assert "`sortd run` makes it a library" in stranger.fails("pause", tmp_path)
