@@ -7,12 +7,12 @@ from pathlib import PurePath
 
 from sortd.disk.library import Library
 from sortd.judgement import categories
-from sortd.judgement.categories import Folder, Gone
+from sortd.judgement.categories import Folder, Gone, Renamed
 from sortd.service.telling import Note, Tell
 from sortd.store.memory import Memory
 
 WITNESSES = 20
-"""So many known files of a vanished category are looked for in the folder that has its inode."""
+"""So many known files of a category are looked for in a folder of another name that has its inode."""
 
 
 class Folders:
@@ -42,6 +42,11 @@ class Folders:
         self.gone_unseen = bool(gone) and brake(taken)
         labels = 0
         for change in changes:
+            if isinstance(change, Gone) and not self.gone_unseen:
+                table.retire(change.number)
+                labels += table.labels(change.number)
+        self._rename([change for change in changes if isinstance(change, Renamed)])
+        for change in changes:
             match change:
                 case categories.Same(number, folder):
                     if table.update(number, folder):
@@ -49,14 +54,15 @@ class Folders:
                 case categories.New(folder):
                     table.add(folder)
                     self._note_folder(folder)
-                case Gone(number) if not self.gone_unseen:
-                    table.retire(number)
-                    labels += table.labels(number)
-                case categories.Renamed(number, was, folder):
-                    table.update(number, folder)
-                    self._tell("renamed", was=was, category=folder.name)
-                    self._note("renamed", was=was, category=folder.name)
         return labels
+
+    def _rename(self, renames: list[Renamed]) -> None:
+        """Renames of one moment; the decision log tells them as they are made here, for it is read line by line."""
+        for rename in renames:
+            self._tell("renamed", was=rename.was, category=rename.folder.name)
+        for step in categories.in_turn(renames):
+            self._memory.categories.update(step.number, step.folder)
+            self._note("renamed", was=step.was, category=step.folder.name)
 
     def know(self, folder: Folder) -> None:
         """A folder that was made this moment is a category, even before it holds a video."""
@@ -74,16 +80,16 @@ class Folders:
         """What a category is known by when its folder is renamed, for an index that has to be made again."""
         self._note("category", category=folder.name, device=folder.device, inode=folder.inode)
 
-    def _carries(self, known: categories.Known, folder: categories.Folder) -> bool | None:
-        """Whether the folder holds a file the category was known to hold; None where that was known to be empty."""
+    def _carries(self, known: categories.Known, folder: categories.Folder) -> int | None:
+        """How many of some files the category was known to hold are in the folder; None where it held none."""
         was = PurePath(known.name)
         paths = self._memory.index.paths_below(was)[:WITNESSES]
+        found = 0
         for path in paths:
             sighting = self._memory.index.known(path)
             now = self._library.look(PurePath(folder.name) / path.relative_to(was), sighting)
-            if sighting is not None and now is not None and now.fingerprint == sighting.fingerprint:
-                return True
-        return False if paths else None
+            found += sighting is not None and now is not None and now.fingerprint == sighting.fingerprint
+        return found if paths else None
 
     def _is_empty(self, folder: categories.Folder) -> bool:
         scan = self._library.videos_below(PurePath(folder.name))
