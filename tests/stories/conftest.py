@@ -64,9 +64,10 @@ class Household:
         self.guard = self._stack.enter_context(Guard.open(self.root, state=self.config.state.dir))
         self.memory = open_memory(self.guard, self.space, tell=self.write, now=self.clock(), damages=0)
         self._stack.callback(self.memory.database.close)
+        self.library = library_at(self.root, self.config)
         self.sorter = Sorter(
             self.memory,
-            library_at(self.root, self.config),
+            self.library,
             self.guard,
             config=self.config,
             observe=observe,

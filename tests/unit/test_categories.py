@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+from itertools import combinations
+from pathlib import PurePath
+
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from sortd.domain import Category
 from sortd.judgement import categories
@@ -85,3 +90,115 @@ def test_an_empty_category_stays_when_made_again_or_when_its_disk_has_another_nu
     assert compare([CATS], [folder("cats", 300)], carries=carried, empty=True) == [Same(1, folder("cats", 300))]
     renumbered = Folder(Category("cats"), 9, 100)
     assert compare([CATS], [renumbered], carries=carried, empty=True) == [Same(1, renumbered)]
+
+
+# Names that are swapped or passed on
+
+BIRDS = Known(3, Category("birds"), 7, 300, present=True)
+ALL = [CATS, DOGS, BIRDS]
+
+
+def held(**where):
+    """What each folder seen holds of each category: `held(cats={"dogs": 12})`; of what is not named: nothing."""
+    return lambda known, seen: where.get(seen.name, {}).get(known.name, 0)
+
+
+def renames(changes):
+    return {change.was: change.folder.name for change in changes if isinstance(change, Renamed)}
+
+
+def test_two_folders_that_swapped_their_names_are_two_renames():
+    seen = [folder("cats", 200), folder("dogs", 100)]
+    assert compare([CATS, DOGS], seen, carries=held(cats={"dogs": 12}, dogs={"cats": 12})) == [
+        Renamed(2, Category("dogs"), folder("cats", 200)),
+        Renamed(1, Category("cats"), folder("dogs", 100)),
+    ]
+
+
+def test_a_copy_that_both_hold_hides_no_swap():
+    seen = [folder("cats", 200), folder("dogs", 100)]
+    carries = held(cats={"dogs": 12, "cats": 1}, dogs={"cats": 12, "dogs": 1})
+    assert renames(compare([CATS, DOGS], seen, carries=carries)) == {"cats": "dogs", "dogs": "cats"}
+
+
+def test_an_empty_folder_swaps_with_a_full_one():
+    seen = [folder("cats", 200), folder("dogs", 100)]
+    carries = held(cats={"dogs": None}, dogs={"cats": 12, "dogs": None})
+    assert renames(compare([CATS, DOGS], seen, carries=carries)) == {"cats": "dogs", "dogs": "cats"}
+
+
+def test_each_folder_takes_the_name_of_the_next():
+    seen = [folder("birds", 200), folder("dogs", 100), folder("fish", 300)]
+    carries = held(birds={"dogs": 5}, dogs={"cats": 5}, fish={"birds": 5})
+    changes = compare(ALL, seen, carries=carries)
+    assert renames(changes) == {"cats": "dogs", "dogs": "birds", "birds": "fish"}
+    assert len(changes) == len(seen)
+
+
+def test_a_folder_takes_a_name_whose_folder_was_renamed_and_a_new_one_takes_its_own():
+    seen = [folder("cats", 400), folder("dogs", 100), folder("fish", 200)]
+    changes = compare([CATS, DOGS], seen, carries=held(dogs={"cats": 5}, fish={"dogs": 5}))
+    assert renames(changes) == {"cats": "dogs", "dogs": "fish"}
+    assert New(folder("cats", 400)) in changes
+
+
+def test_a_folder_made_on_the_inode_of_one_whose_name_was_taken_is_new():
+    seen = [folder("cats", 200), folder("dogs", 100)]
+    assert compare([CATS, DOGS], seen, carries=held(dogs={"cats": 5})) == [
+        New(folder("cats", 200)),
+        Gone(2, Category("dogs")),
+        Renamed(1, Category("cats"), folder("dogs", 100)),
+    ]
+
+
+def test_a_copy_that_takes_the_name_of_what_it_was_copied_from_is_the_category():
+    seen = [folder("cats", 300), folder("old", 100)]
+    changes = compare([CATS], seen, carries=held(cats={"cats": 5}, old={"cats": 5}))
+    assert changes == [Same(1, folder("cats", 300)), New(folder("old", 100))]
+
+
+def test_one_folder_that_stands_in_two_places_is_renamed_by_nothing():
+    twice = [CATS, Known(2, Category("kitty"), 7, 100, present=True)]
+    seen = [folder("cats", 100), folder("kitty", 100)]
+    assert compare(twice, seen, carries=carried) == [Same(1, seen[0]), Same(2, seen[1])]
+    assert compare([CATS], seen, carries=carried) == [Same(1, seen[0]), New(seen[1])]
+
+
+NAMES = ("cats", "dogs", "birds", "fish", "cats/small", "dogs/small")
+STANDING = [Known(n, Category(name), 7, 100 * n, present=True) for n, name in enumerate(NAMES, 1)]
+
+
+@given(st.permutations([*NAMES, "new", "other"]))
+def test_however_names_are_passed_on_each_category_stays_with_what_it_holds(names):
+    seen = [Folder(Category(name), 7, known.inode) for known, name in zip(STANDING, names, strict=False)]
+    changes = compare(STANDING, seen, carries=lambda known, one: int(known.inode == one.inode))
+    assert sorted((change.number, change.folder.name) for change in changes) == list(enumerate(names[: len(NAMES)], 1))
+
+
+@given(st.permutations([*NAMES, "new", "other"]))
+def test_in_turn_every_path_comes_where_its_folder_is_and_no_two_are_ever_the_same(names):
+    moved = [
+        Renamed(known.number, known.name, Folder(Category(name), 7, known.inode))
+        for known, name in zip(STANDING, names, strict=False)
+        if known.name != name
+    ]
+    renamed = {rename.was for rename in moved}
+    assume(
+        not any(PurePath(name).parent.name in renamed for name in set(NAMES) - renamed)
+    )  # it goes with the one above
+    paths = {known.number: f"{known.name}/1.mp4" for known in STANDING}
+    folders = {known.number: known.name for known in STANDING}
+    for step in categories.in_turn(moved):
+        assert folders[step.number] == step.was
+        assert step.folder.name not in folders.values()
+        folders[step.number] = step.folder.name
+        for number, path in paths.items():
+            if path.startswith(f"{step.was}/"):
+                paths[number] = step.folder.name + path.removeprefix(step.was)
+        assert not any(one == other for one, other in combinations(paths.values(), 2))
+    assert list(paths.values()) == [f"{name}/1.mp4" for name in names[: len(NAMES)]]
+
+
+def test_a_rename_that_is_in_no_way_goes_straight():
+    straight = [Renamed(1, CATS.name, folder("kittens", 100)), Renamed(2, DOGS.name, folder("puppies", 200))]
+    assert categories.in_turn(straight) == straight
