@@ -49,6 +49,41 @@ def test_a_renamed_folder_keeps_labels_placements_and_vetoes(fresh, clips):
             next(home.root.rglob(name)).unlink()  # dropped since the count
 
 
+@pytest.mark.fault("M19")
+def test_folders_that_swap_their_names_keep_what_each_is_known_for(fresh, clips):
+    home = fresh().start()
+    with home.nothing_lost():
+        shutil.copy(clips / "sea-6.mp4", home.root)
+        home.await_told("moved")
+        before = categories(home)
+        swap(home)
+        home.await_told("renamed", 2)
+        awaits_idle(home)
+        swapped = {**before, "sea": before["city"], "city": before["sea"]}
+        assert categories(home) == swapped
+        home.stop()
+        swap(home)
+        home.start()
+        home.await_told("renamed", 4)
+        awaits_idle(home)
+        assert categories(home) == before
+        home.stop()
+        shutil.rmtree(home.state)
+        swap(home)
+        home.start()
+        home.await_told("renamed", 6)
+        awaits_idle(home)
+        assert categories(home) == swapped
+        for event in ("corrected", "withdrawn", "step_failed"):
+            assert not home.told(event)
+        (home.root / "city" / "sea-6.mp4").unlink()  # dropped since the count
+
+
+def swap(home):
+    for was, name in (("sea", ".tmp"), ("city", "sea"), (".tmp", "city")):
+        (home.root / was).rename(home.root / name)
+
+
 @pytest.mark.fault("M20")
 def test_a_deleted_folder_is_not_made_again(fresh, clips):
     home = fresh().start()

@@ -84,6 +84,18 @@ def test_swapped_twice_all_is_as_it_was(household):
     assert taught_nothing(home)
 
 
+@pytest.mark.parametrize("looks", [(1, 2), (2, 1), (1, 1, 1), (1, 3, 2), (4, 1, 1)])
+def test_it_does_not_matter_where_between_the_steps_of_swaps_a_look_falls(household, looks):
+    home = household(TWO)
+    steps = [("cats", "tmp"), ("dogs", "cats"), ("tmp", "dogs")] * 2
+    for number in looks:
+        pass_on(home, *steps[:number])
+        del steps[:number]
+        home.settle()
+    assert labels(home) == ({"cats": 12, "dogs": 9} if not steps else {"cats": 9, "dogs": 12})
+    assert taught_nothing(home)
+
+
 @pytest.mark.parametrize("off", [False, True])
 def test_names_that_are_passed_on_take_along_what_was_held_to_them(household, off):
     home = household(
