@@ -55,7 +55,7 @@ class Rules:
     target: float
     after_labels: int
     passed_over_after: int
-    """So many that came later must be filed until one that still stands there counts as passed over."""
+    """So many that came later must be filed by hand until one that still stands there counts as passed over."""
     targets: Mapping[Category, float] = field(default_factory=dict)
     candidates: Sequence[str] = tuple(CANDIDATES)
 
@@ -153,8 +153,9 @@ class _Walk:
         return waiting
 
     def _passed_over(self, filed: Ranks) -> BoolVector:
-        """Which came after the first classifier, and before enough others that are filed, [n]."""
-        later = np.sort(self.came[filed])[-self._rules.passed_over_after :]
+        """Which came after the first classifier, and before enough others that are filed by hand, [n]."""
+        by_hand = [row for row in filed.tolist() if self.moved_to[row] != self._stream.homes[row]]
+        later = np.sort(self.came[by_hand])[-self._rules.passed_over_after :]
         if self._first_at is None or len(later) < self._rules.passed_over_after:
             return np.zeros(len(self.came), np.bool_)
         left: BoolVector = (self.came > self._first_at) & (self.came < later[0])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Matrix, Part
+from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Matrix, Part, Reason
 from sortd.judgement.fuse import fuse
 from sortd.store.database import Database, category_of, parsed
 
@@ -15,8 +15,23 @@ _UNSORTED = (
     "SELECT v.fingerprint FROM videos v WHERE v.home IS NULL"
     " AND EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND NOT f.gone)"
 )
+_FILED_BY_HAND = (
+    "v.placed_by = 'owner' AND v.home IS NOT NULL AND NOT EXISTS (SELECT 1 FROM moves m"
+    " WHERE m.fingerprint = v.fingerprint AND m.category = v.home AND m.undoes IS NULL AND m.state = 'done')"
+)
+"""SQL: the owner put the video `v` into its category; sortd did not, nor was it told to."""
+
 PASSED_OVER_AFTER = 5
-"""So many videos that came later must have been filed until one that still stands there was passed over."""
+"""So many videos that came later must have been filed by hand until one that still stands there was passed over."""
+
+LEFT_TO_THE_OWNER = (
+    Reason.TOO_FEW_EXAMPLES,
+    Reason.VETOED,
+    Reason.UNFAMILIAR,
+    Reason.LOW_CONFIDENCE,
+    Reason.CLOSE_CALL,
+)
+"""With these only the owner could file a video; with any other it stands there because sortd may not move it yet."""
 
 
 class Features:
@@ -112,21 +127,22 @@ class Features:
         return [Fingerprint(row[0]) for row in rows]
 
     def passed_over(self, space: FeatureSpace, *, since: float | None) -> list[Fingerprint]:
-        """Those of the unsorted that the owner took out of a category, or left while later ones were filed.
+        """Those of the unsorted that the owner took out of a category, or left while filing later ones by hand.
 
-        Only what came after `since` can have been left; None: nothing can.
+        Only what came after `since` can have been left; None: nothing can. Nor can what sortd itself holds back.
         """
         later = self._db.execute(
-            "SELECT v.first_seen FROM videos v WHERE v.placed_by = 'owner' AND v.home IS NOT NULL"
-            " ORDER BY v.first_seen DESC LIMIT 1 OFFSET ?",
+            f"SELECT v.first_seen FROM videos v WHERE {_FILED_BY_HAND} ORDER BY v.first_seen DESC LIMIT 1 OFFSET ?",
             PASSED_OVER_AFTER - 1,
         ).fetchone()
+        marks = ", ".join("?" * len(LEFT_TO_THE_OWNER))
         rows = self._db.execute(
             f"{_UNSORTED} AND {complete(space)}"
             " AND (EXISTS (SELECT 1 FROM vetoes o WHERE o.fingerprint = v.fingerprint)"
-            " OR (v.first_seen > ? AND v.first_seen < ?))",
+            f" OR (v.first_seen > ? AND v.first_seen < ? AND v.left_reason IN ({marks})))",
             float("inf") if since is None else since,
             later[0] if later else 0.0,
+            *LEFT_TO_THE_OWNER,
         )
         return [Fingerprint(row[0]) for row in rows]
 

@@ -71,6 +71,15 @@ def test_the_order_of_filing_not_of_the_rows_is_what_counts() -> None:
     assert replayed(backwards, RULES) == replayed(forwards, RULES)
 
 
+def test_what_it_filed_itself_does_not_make_others_passed_over() -> None:
+    # Trains wait while it files what comes after them; it knows them when five were filed by hand, and files the rest.
+    looks = [*KINDS * 10, *["trains"] * 30, *KINDS * 20]
+    waiting = stream(looks, looks)
+    waiting.told[40:55] += 60.5
+    waiting.told[55:70] = 1000.0
+    assert replayed(waiting, RULES) == {"filed": 105, "wrongly": 0, "left": 45, "outsiders_moved": 0}
+
+
 def test_a_library_without_labels_leaves_all() -> None:
     assert replayed(stream(["cats"] * 3, [None] * 3), RULES) == {
         "filed": 0, "wrongly": 0, "left": 3, "outsiders_moved": 0

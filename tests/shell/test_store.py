@@ -18,6 +18,7 @@ from sortd.domain import (
     MoveTo,
     Part,
     Placer,
+    Reason,
     Record,
     Sighting,
 )
@@ -25,11 +26,13 @@ from sortd.errors import LibraryUnavailable
 from sortd.judgement.categories import Folder
 from sortd.store.classifiers import Adopted
 from sortd.store.decisions import DecisionLog
+from sortd.store.features import LEFT_TO_THE_OWNER
 from sortd.store.memory import Memory
 from sortd.store.migrations import MIGRATIONS
 
 SPACE = FeatureSpace((Part("visual", "1", 3), Part("speech", "1", 2)))
 CLIP = Fingerprint("clip")
+CATS = Category("cats")
 NOT_UTF8 = PurePath("w\udce9dding.mp4")
 
 
@@ -287,23 +290,54 @@ def test_a_classifier_s_file_goes_when_nobody_names_it_any_more(memory):
     assert [adopt(f"{number}.npz") for number in range(4)] == [[], [], ["same.npz"], ["0.npz"]]
 
 
-def test_videos_are_passed_over_when_later_ones_were_filed_or_when_they_were_taken_out(memory):
-    cats = Category("cats")
-    memory.categories.add(Folder(cats, 1, 1))
+@pytest.fixture
+def comes(memory):
+    """Tell of a video that came then, with its vector; `left`: why sortd did not move it."""
+    memory.categories.add(Folder(CATS, 1, 1))
 
-    def comes(name, *, at, home=None, vetoes=()):
+    def tell(name, *, at, home=None, vetoes=(), left=Reason.UNFAMILIAR):
         clip = Fingerprint(name)
         memory.index.see(sighting(f"{name}.mp4", clip, inode=at), now=float(at))
         memory.index.keep(Record(clip, home, Placer.OWNER if home else None, frozenset(vetoes)))
         for feature in features():
             memory.features.store(clip, feature)
+        if home is None and left is not None:
+            memory.index.tell_left(clip, left, CATS)
+        return clip
 
+    return tell
+
+
+def test_videos_are_passed_over_when_later_ones_were_filed_or_when_they_were_taken_out(memory, comes):
     comes("backlog", at=1)
-    comes("taken out", at=2, vetoes=[cats])
+    comes("taken out", at=2, vetoes=[CATS])
     comes("passed over", at=20)
     for number in range(5):
-        comes(f"filed {number}", at=30 + number, home=cats)
+        comes(f"filed {number}", at=30 + number, home=CATS)
     comes("new", at=40)
     assert sorted(memory.features.passed_over(SPACE, since=10.0)) == ["passed over", "taken out"]
     assert memory.features.passed_over(SPACE, since=None) == ["taken out"]
     assert sorted(memory.features.unsorted(SPACE)) == ["backlog", "new", "passed over", "taken out"]
+
+
+@pytest.mark.parametrize("left", [None, *sorted(set(Reason) - set(LEFT_TO_THE_OWNER))])
+def test_what_sortd_holds_back_or_has_not_judged_was_not_passed_over(memory, comes, left):
+    comes("held back", at=20, left=left)
+    comes("in doubt", at=20, left=Reason.LOW_CONFIDENCE)
+    for number in range(5):
+        comes(f"filed {number}", at=30 + number, home=CATS)
+    assert memory.features.passed_over(SPACE, since=10.0) == ["in doubt"]
+
+
+@pytest.mark.parametrize("placed_by", Placer)
+def test_what_sortd_moved_does_not_tell_that_the_owner_looked_at_what_came_before(memory, comes, placed_by):
+    comes("early", at=20)
+    clips = [comes(f"filed {number}", at=30 + number, home=CATS) for number in range(5)]
+    plan = MovePlan(((PurePath("filed.mp4"), PurePath("cats/filed.mp4")),))
+    of = {PurePath("filed.mp4"): Identity(1, 2, 3)}
+    moved = memory.journal.intend(clips[0], plan, MoveTo(CATS, 0.99, placed_by), identities=of, now=50.0)
+    assert memory.features.passed_over(SPACE, since=10.0) == ["early"]
+    memory.journal.complete(moved)  # then confirmed, or at the owner's word in the first place
+    assert memory.features.passed_over(SPACE, since=10.0) == []
+    memory.journal.taken_out(clips[0], CATS)  # and put back there by hand
+    assert memory.features.passed_over(SPACE, since=10.0) == ["early"]

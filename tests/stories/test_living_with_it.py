@@ -191,6 +191,23 @@ def test_after_ten_moves_a_category_waits_for_the_owner(household):
     assert len(home.events("confirmed")) == 10
 
 
+@pytest.mark.parametrize("owner", ["confirms", "files by hand"])
+def test_what_waits_on_probation_is_no_outsider_whatever_came_after_it(household, owner):
+    home = household(taught())
+    home.files({f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(14)})
+    waiting = [path for path in home.tree if path.startswith("new")]
+    later = {f"later{n}.mp4": f"dogs {100 + n}".encode() for n in range(10)}
+    if owner == "confirms":
+        home.files(later)
+        home.ask(do="confirm", category="dogs")
+    else:
+        home.files({"dogs": later})
+    assert home.events("trained")[-1]["labels"] == 50
+    assert [home.reasons(path) for path in waiting] == [["on_probation"]] * 4
+    home.ask(do="confirm", category="cats")
+    assert not set(waiting) & home.tree.keys()
+
+
 def test_a_day_without_a_correction_ends_the_wait(household):
     home = household(taught())
     home.files({f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(14)})
