@@ -49,13 +49,13 @@ def stream_of(read: Reading) -> Stream:
     homes |= {clip: None for clip, name in labels.items() if roles[name] is Role.OTHER}
     clips = sorted(homes)  # says nothing: so those of the same time come in no order
     came, told = _times(read, clips)
-    spoken_of = [clip in labels or bool(memory.index.record(clip).vetoes) for clip in clips]
+    spoken_of = labels.keys() | memory.features.taken_out()
     return Stream(
         memory.space,
         memory.features.vectors(clips, memory.space),
         [homes[clip] for clip in clips],
         came,
-        np.where(spoken_of, told, NEVER),
+        np.where([clip in spoken_of for clip in clips], told, NEVER),
     )
 
 

@@ -21,6 +21,13 @@ _FILED_BY_HAND = (
 )
 """SQL: the owner put the video `v` into its category; sortd did not, nor was it told to."""
 
+_TAKEN_OUT = (
+    "EXISTS (SELECT 1 FROM vetoes o WHERE o.fingerprint = v.fingerprint AND 'owner' IS NOT"
+    " (SELECT m.placed_by FROM moves m WHERE m.fingerprint = o.fingerprint AND m.category = o.category"
+    " AND m.undoes IS NULL AND m.state = 'undone' ORDER BY m.id DESC LIMIT 1))"
+)
+"""SQL: the owner took the video `v` out of a category; a group that was accepted and taken back says nothing of it."""
+
 PASSED_OVER_AFTER = 5
 """So many videos that came later must have been filed by hand until one that still stands there was passed over."""
 
@@ -126,6 +133,11 @@ class Features:
         rows = self._db.execute(f"{_UNSORTED} AND {complete(space)}")
         return [Fingerprint(row[0]) for row in rows]
 
+    def taken_out(self) -> set[Fingerprint]:
+        """Those that the owner took out of a category; what was accepted and taken back was never known to be of it."""
+        rows = self._db.execute(f"SELECT v.fingerprint FROM videos v WHERE {_TAKEN_OUT}")
+        return {Fingerprint(row[0]) for row in rows}
+
     def passed_over(self, space: FeatureSpace, *, since: float | None) -> list[Fingerprint]:
         """Those of the unsorted that the owner took out of a category, or left while filing later ones by hand.
 
@@ -138,8 +150,7 @@ class Features:
         marks = ", ".join("?" * len(LEFT_TO_THE_OWNER))
         rows = self._db.execute(
             f"{_UNSORTED} AND {complete(space)}"
-            " AND (EXISTS (SELECT 1 FROM vetoes o WHERE o.fingerprint = v.fingerprint)"
-            f" OR (v.first_seen > ? AND v.first_seen < ? AND v.left_reason IN ({marks})))",
+            f" AND ({_TAKEN_OUT} OR (v.first_seen > ? AND v.first_seen < ? AND v.left_reason IN ({marks})))",
             float("inf") if since is None else since,
             later[0] if later else 0.0,
             *LEFT_TO_THE_OWNER,

@@ -59,6 +59,20 @@ def test_what_is_undone_is_back_and_never_moved_there_again(household):
     assert home.memory.categories.live("cats") == (0, 0, None)
 
 
+def test_what_is_undone_is_no_outsider_but_what_is_taken_out_by_hand_is(household):
+    home = household({**CATS, "later.mp4": b"cats 9"})
+    accept(home)
+    home.ask(do="undo", category="cats")
+    assert home.memory.features.passed_over(home.space, since=None) == []
+    lose_the_index(home)
+    start_again(home)
+    assert home.memory.features.passed_over(home.space, since=None) == []
+    home.move("later.mp4", "cats/later.mp4")
+    home.move("cats/later.mp4", "later.mp4")
+    later = shown(home, ["later.mp4"])["later.mp4"]
+    assert home.memory.features.passed_over(home.space, since=None) == [later]
+
+
 def test_accepting_again_what_was_undone_takes_the_veto_back(household):
     home = household(CATS)
     accept(home)

@@ -60,6 +60,15 @@ def test_a_group_that_was_accepted_counts_from_then_on(house: Household) -> None
     assert [home for home, _ in told_in_order(house)[-2:]] == ["sea", "frogs"]
 
 
+def test_a_group_that_was_accepted_and_taken_back_was_never_spoken_of(house: Household) -> None:
+    house.files({"early.mp4": b"frogs 79"})
+    sighting = house.memory.index.known(house.path("early.mp4"))
+    assert sighting is not None
+    house.ask(do="accept", category="frogs", videos={"early.mp4": sighting.fingerprint})
+    house.ask(do="undo", category="frogs")
+    assert len(told_in_order(house)) == 12
+
+
 def test_what_was_taken_out_belongs_nowhere_and_what_was_never_filed_was_never_spoken_of(house: Household) -> None:
     house.files({"cats": {"joke.mp4": b"dogs or sea 80"}, "new.mp4": b"city or cats 81"})
     house.move("cats/joke.mp4", "joke.mp4")
