@@ -30,9 +30,10 @@ COLUMNS = {
 
 
 def embeddings_of(read: Reading, config: Config) -> Embeddings:
-    """The owner's labels in this library; which are held out is drawn."""
+    """The owner's labels in this library; which are held out is drawn. Those in folders of outsiders are outsiders."""
     gathered = dataset(read, config)
-    names = np.array([str(name) for name in gathered.categories], np.str_)
+    others = {name for name in set(gathered.categories) if read.library.rules(name).role is Role.OTHER}
+    names = np.array([OUTSIDER if name in others else str(name) for name in gathered.categories], np.str_)
     return Embeddings(gathered.labelled, names, None, read.memory.space)
 
 

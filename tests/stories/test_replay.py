@@ -1,4 +1,4 @@
-"""In which order the owner filed, as the replay learns of it from a real library."""
+"""What the owner filed, and in which order, as `sortd evaluate` learns of it from a real library."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from itertools import groupby
 
 import pytest
 
-from sortd.commands.evaluate import stream_of
+from sortd.commands.evaluate import embeddings_of, stream_of
 from sortd.commands.facts import reading
+from sortd.learn.evaluate import OUTSIDER
 from sortd.learn.replay import NEVER
 from tests.stories.conftest import FAMILIES, Household, taught
 
@@ -80,6 +81,9 @@ def test_what_was_taken_out_belongs_nowhere_and_what_was_never_filed_was_never_s
 def test_a_folder_of_outsiders_belongs_nowhere_and_a_placement_is_left_out(household: Make) -> None:
     house = household(taught() | {"odd": {"1.mp4": b"odd 1", ".sortd.toml": b'role = "other"'}, "new.mp4": b"cats 90"})
     assert house.home_of("cats/new.mp4") == ("cats", "sortd")
+    with reading(house.config) as read:
+        assert read is not None
+        assert sorted(embeddings_of(read, house.config).names) == sorted([OUTSIDER, *FAMILIES * 10])
     homes = [home for home, _ in told_in_order(house)]
     assert sorted(homes) == sorted(["", *FAMILIES * 10])
     house.ask(do="confirm", path="cats/new.mp4")
