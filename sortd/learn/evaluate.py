@@ -68,21 +68,32 @@ class Embeddings:
         A y of -1 is an outsider. Raises UnusableEmbeddings.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with path.open("rb") as opened:
+                if not zipfile.is_zipfile(opened):  # what is none, numpy takes for a pickle
+                    raise UnusableEmbeddings(f"{path} is no .npz file")
+                with np.load(opened, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in file.files}
         except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
             raise UnusableEmbeddings(f"{path} cannot be read as .npz: {error}") from error
         if {"X_train", "y_train", "X_test", "y_test"} <= set(arrays):
-            vectors = np.concatenate([arrays["X_train"], arrays["X_test"]])
-            classes = np.concatenate([arrays["y_train"], arrays["y_test"]])
+            try:
+                vectors = np.concatenate([arrays["X_train"], arrays["X_test"]])
+                classes = np.concatenate([arrays["y_train"], arrays["y_test"]])
+            except ValueError as error:
+                raise UnusableEmbeddings(f"{path}: what is for training and for testing differs in shape") from error
             split: BoolVector | None = np.arange(len(vectors)) >= len(arrays["X_train"])
         elif {"X", "y"} <= set(arrays):
             vectors, classes = arrays["X"], arrays["y"]
             split = arrays["split"] == 2 if "split" in arrays else None  # noqa: PLR2004 - as the format has it
         else:
             raise UnusableEmbeddings(f"{path} has neither X and y nor X_train, y_train, X_test and y_test")
-        if vectors.ndim != 2 or len(vectors) != len(classes) or not np.isfinite(vectors).all():  # noqa: PLR2004
+        numbers = vectors.ndim == 2 and vectors.dtype.kind in "biuf" and np.isfinite(vectors).all()  # noqa: PLR2004
+        if not numbers or classes.shape != vectors.shape[:1]:
             raise UnusableEmbeddings(f"{path}: X must be one row of finite numbers for each y")
+        if not vectors.size:
+            raise UnusableEmbeddings(f"{path} holds no numbers: X is empty")
+        if split is not None and split.shape != classes.shape:
+            raise UnusableEmbeddings(f"{path}: split must be one number for each y")
         space = FeatureSpace((Part("embedding", "1", vectors.shape[1]),))
         names = classes.astype(np.str_)
         titles = {str(title): str(number) for number, title in enumerate(arrays.get("class_names", ()))}
@@ -211,9 +222,10 @@ def draw(data: Embeddings, plan: Plan, *, seed: int, sorter: Sorter) -> Drawn:
     testing = data.split if data.split is not None else _drawn_split(data.names, random)
     order = random.permutation(np.flatnonzero(~testing))
     outside = np.isin(data.names, [OUTSIDER, *plan.outsiders])
-    filed = np.concatenate(
-        [order[data.names[order] == name][: plan.per_category] for name in np.unique(data.names[~outside])]
-    )
+    names = np.unique(data.names[~outside])
+    if not len(names):
+        raise UnusableEmbeddings("nothing is filed in any category, so there is nothing to learn from")
+    filed = np.concatenate([order[data.names[order] == name][: plan.per_category] for name in names])
     passed_over = order[outside[order]][: plan.passed_over]
     stream = np.flatnonzero(testing)
     labels = TrainingSet(

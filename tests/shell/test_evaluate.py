@@ -76,12 +76,42 @@ def test_the_report_is_told_in_lines(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arrays", [{}, {"X": np.zeros((3, 2))}, {"X": np.zeros((3, 2)), "y": [1, 2]}, {"X": [[np.nan]], "y": [1]}]
+    "arrays",
+    [
+        {},
+        {"X": np.zeros((3, 2))},
+        {"X": np.zeros((3, 2)), "y": [1, 2]},
+        {"X": [[np.nan]], "y": [1]},
+        {"X": np.zeros((0, 8)), "y": np.zeros(0)},
+        {"X": np.zeros((3, 0)), "y": [1, 2, 3]},
+        {"X": [["one"]], "y": [1]},
+        {"X": np.zeros((2, 3)), "y": np.zeros((2, 2))},
+        {"X": np.zeros((3, 2)), "y": [1, 2, 3], "split": [1, 2]},
+        {"X_train": np.zeros((1, 2)), "y_train": [1], "X_test": np.zeros((1, 3)), "y_test": [1]},
+    ],
 )
 def test_a_file_that_holds_something_else_is_refused(arrays: dict[str, Any], tmp_path: Path) -> None:
     np.savez(tmp_path / "file.npz", **arrays)
     with pytest.raises(UnusableEmbeddings, match=r"file\.npz"):
         Embeddings.read(tmp_path / "file.npz")
+
+
+@pytest.mark.parametrize("content", [b"cats,1.0,2.0", b"", b"PK not really", None])
+def test_what_is_no_npz_is_said_to_be_none(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "file.npz"
+    if content is None:
+        np.save(tmp_path / "file", np.zeros((3, 2)))
+        (tmp_path / "file.npy").rename(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UnusableEmbeddings, match=r"file\.npz is no \.npz file$"):
+        Embeddings.read(path)
+
+
+def test_where_nothing_is_filed_there_is_nothing_to_measure(tmp_path: Path) -> None:
+    np.savez(tmp_path / "file.npz", X=np.ones((20, 8)), y=np.full(20, -1))
+    with pytest.raises(UnusableEmbeddings, match="nothing is filed"):
+        measured(Embeddings.read(tmp_path / "file.npz"), Plan(draws=1))
 
 
 def test_an_unknown_outsider_is_refused(file: Path) -> None:
