@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -122,7 +123,7 @@ def lines(told: Told) -> Iterator[str]:
     yield f"the promise was kept in {told['kept']:.0%} of the draws"
     for category in sorted(told["categories"], key=lambda one: one["coverage"] or 0):
         wrongly = f"{category['moved']} moves, {category['wrongly']} of them wrong"
-        yield f"{_share(category['coverage'])} of {ascii(category['name'])[1:-1]} moved; {wrongly}"
+        yield f"{_share(category['coverage'])} of category {json.dumps(category['name'])} moved; {wrongly}"
 
 
 def _share(number: float | None) -> str:

@@ -192,7 +192,9 @@ def evaluate(
     per_category: Annotated[
         int | None, typer.Option("--per-category", min=1, help="Examples filed in each category; else all.")
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", min=1, help="How often examples are drawn.")] = 10,
+    draws: Annotated[
+        int | None, typer.Option("--draws", min=1, help="How often examples are drawn; else ten times.")
+    ] = None,
     target: Annotated[
         float | None, typer.Option("--target", min=0.5, max=0.9999, help="Instead of target_precision.")
     ] = None,
@@ -223,7 +225,7 @@ def evaluate(
     wished = settings.move.target_precision if target is None else target
     names = [name for name in outsiders.split(",") if name]
     if replay:
-        if per_category is not None or passed_over is not None or (names and embeddings is None):
+        if {per_category, draws, passed_over} != {None} or (names and embeddings is None):
             raise typer.BadParameter("your own order leaves nothing to draw or to leave out", param_hint="--replay")
         if embeddings is not None:
             data = Embeddings.read(embeddings)
@@ -241,7 +243,7 @@ def evaluate(
             data = measures.embeddings_of(known(read, settings), settings)
     plan = Plan(
         per_category=per_category,
-        draws=draws,
+        draws=10 if draws is None else draws,
         target=wished,
         outsiders=data.called(names),
         passed_over=passed_over,

@@ -301,6 +301,11 @@ def test_a_replay_counts_every_video_that_is_filed_or_stands_unsorted_once(home:
     assert home.says("evaluate", "--replay").startswith(line)
 
 
+@pytest.mark.parametrize("option", ["--draws", "--per-category", "--passed-over", "--outsiders"])
+def test_a_replay_refuses_what_has_no_meaning_for_it(home: Home, option: str) -> None:
+    assert "leaves nothing to draw" in home.fails("evaluate", "--replay", option, "1", status=2)
+
+
 # What people read
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sortd.commands.evaluate import lines
-from sortd.learn.evaluate import Drawn, Embeddings, Plan, UnusableEmbeddings, measured
+from sortd.learn.evaluate import Drawn, Embeddings, Plan, UnusableEmbeddings, measured, told
 
 KINDS = ("beach", "cats", "cooking", "surfing", "trains")
 CANDIDATES = ("knn", "logreg")
@@ -73,6 +73,12 @@ def test_the_report_is_told_in_lines(file: Path) -> None:
     text = list(lines(told))
     assert text[0].split()[:3] == ["draw", "accuracy", "coverage"]
     assert text[3].split()[0] == "mean"
+
+
+def test_a_category_that_is_called_by_a_number_is_told_from_a_count() -> None:
+    moved = np.array([True, True, True, False])
+    one = Drawn(np.array(["7", "7", "8", "8"]), np.array(["7", "7", "7", "8"]), np.ones(4), moved, ("7", "8"))
+    assert list(lines(told([one], Plan())))[-1] == '1.000 of category "7" moved; 3 moves, 1 of them wrong'
 
 
 @pytest.mark.parametrize(
