@@ -190,6 +190,11 @@ def history(read: Reading) -> list[dict[str, Any]]:
     ]
 
 
+def asked_for(read: Reading) -> set[int]:
+    """Which of the moves were the owner's own word."""
+    return {entry.number for entry in read.memory.journal.recent() if entry.placed_by is Placer.OWNER}
+
+
 def decision(verdict: Verdict) -> dict[str, Any]:
     """What becomes of one video, and why."""
     prediction, decided = verdict.prediction, verdict.decision

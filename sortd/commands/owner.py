@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,8 +108,8 @@ def history(
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
-        told = [] if read is None else facts.history(read)
-    show(told, report.history, as_json=as_json)
+        told, asked_for = ([], set()) if read is None else (facts.history(read), facts.asked_for(read))
+    show(told, partial(report.history, asked_for=asked_for), as_json=as_json)
 
 
 @app.command()

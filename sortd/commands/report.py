@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TextIO
@@ -128,13 +128,13 @@ def explain(told: Told) -> None:
         out.print(row)
 
 
-def history(told: Sequence[Told]) -> None:
-    """`sortd history`."""
+def history(told: Sequence[Told], *, asked_for: Container[int]) -> None:
+    """`sortd history`; sortd was not sure of a move that was asked for, it was told."""
     rows = [
         (
             str(move["id"]),
             _local(move["at"]),
-            _share(move["confidence"]),
+            "by your word" if move["id"] in asked_for else _share(move["confidence"]),
             move["state"],
             f"{printable(move['from'])} -> {printable(move['to'])}",
         )

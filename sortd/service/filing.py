@@ -234,6 +234,8 @@ class Filer:
         if entry.undoes is None:
             sure = round(entry.confidence, 4)
             self._tell("moved", path=source, to=target, category=entry.category, confidence=sure)
+            if entry.placed_by is Placer.OWNER:
+                self._tell("labelled", path=target, category=entry.category)
         else:
             self._tell("undone", path=source, to=target)
         return self._memory.journal.entry(entry.number)

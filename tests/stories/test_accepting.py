@@ -34,6 +34,9 @@ def test_its_videos_are_labels_with_all_that_belongs_to_them(household):
     assert home.tree == {"cats": WITH_SUBTITLES, "stray.mp4": b"stray 1"}
     assert {home.home_of(f"cats/{name}") for name in CATS} == {("cats", "owner")}
     assert len(home.events("moved")) == len(CATS)
+    assert {str(line["path"]): line["category"] for line in home.events("labelled")} == {
+        f"cats/{name}": "cats" for name in CATS
+    }
     (line,) = home.events("accepted")
     assert (line["category"], line["videos"]) == ("cats", len(CATS))
 

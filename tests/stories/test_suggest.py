@@ -135,6 +135,7 @@ def test_without_a_service_it_is_the_same_and_all_of_it_can_be_undone(home):
     assert sorted(path.name for path in (home.root / "the sea").glob("*.mp4")) == [f"sea {n}.mp4" for n in range(EACH)]
     assert home.ask("status")["videos"]["labelled"] == EACH
     assert {move["to"] for move in home.ask("history")} == {f"the sea/sea {n}.mp4" for n in range(EACH)}
+    assert home.run("history").stdout.count("  by your word  done ") == EACH
     assert len(home.ask("undo", "--category", "the sea")["done"]) == EACH
     assert read(home.root) == before | {"the sea": {}}
     assert home.ask("status")["videos"]["labelled"] == 0
