@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,10 +19,11 @@ from sortd.disk.marker import MARKER, RootAway, marker_of
 from sortd.disk.patience import Patience
 from sortd.domain import Category, Fault, FeatureSpace, Fingerprint, Leave, MoveTo, Placer, Reason, Vector
 from sortd.errors import LibraryUnavailable, SortdError
+from sortd.extract import encoder
 from sortd.judgement.fuse import fuse
 from sortd.learn.classifier import Classifier, UnusableClassifier, columns_of, likeness, unit_parts
 from sortd.service.judge import Judge, Verdict
-from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.store import backup
 from sortd.store.memory import INDEX_NAME, Memory
 
@@ -152,6 +153,11 @@ def explain(read: Reading, path: PurePath, *, now: float) -> dict[str, Any]:
         "vetoes": sorted(record.vetoes),
         "suspect": next((suspect for other, suspect in _suspects(read) if other == clip), None),
     }
+
+
+def spoken_names(config: Config) -> Mapping[str, str]:
+    """What people call a feature, where its name says too much: the built-in encoder hears sound, and no words."""
+    return {"speech": "sound"} if encoder(extract_settings(config)) == "builtin" else {}
 
 
 def suspects(read: Reading) -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ def explain(
 
     with facts.reading(settings) as read:
         told = facts.explain(known(read, settings), inside, now=time.time())
-    show(told, report.explain, as_json=as_json)
+    show(told, partial(report.explain, names=facts.spoken_names(settings)), as_json=as_json)
 
 
 @app.command()

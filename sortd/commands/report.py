@@ -103,8 +103,8 @@ def preview(told: Sequence[Told], *, none: str = "nothing is unsorted") -> None:
     _table(("", "category", "sure", "video"), rows, none=none)
 
 
-def explain(told: Told) -> None:
-    """`sortd explain`."""
+def explain(told: Told, *, names: Mapping[str, str]) -> None:
+    """`sortd explain`; `names` are other names of features."""
     out, category, reason = _console(), printable(told["category"] or ""), told["reason"]
     verdict = f"stays: {reason}" if reason in WAYS_OUT else f"is set aside: {reason}"
     if told["decision"] == "filed":
@@ -119,10 +119,10 @@ def explain(told: Told) -> None:
     rows = [("likely", _share(p), printable(name)) for name, p in told["ranking"][:LISTED]]
     for neighbour in told["neighbours"]:
         path = "(a video that is gone)" if neighbour["path"] is None else printable(neighbour["path"])
-        by = ", ".join(f"{part} {'-' if like is None else f'{like:.2f}'}" for part, like in neighbour["by"].items())
+        by = ", ".join(f"{names.get(part, part)} {_share(like)}" for part, like in neighbour["by"].items())
         rows.append(("like", f"{neighbour['similarity']:.2f}", f"{path} in {printable(neighbour['category'])} ({by})"))
     for name, feature in told["features"].items():
-        rows.append((name, "yes" if feature["present"] else "none", printable(feature["text"] or "")))
+        rows.append((names.get(name, name), "yes" if feature["present"] else "none", printable(feature["text"] or "")))
     rows += [("never to", "", printable(name)) for name in told["vetoes"]]
     for row in _aligned(rows):
         out.print(row)

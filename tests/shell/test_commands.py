@@ -256,6 +256,13 @@ def test_explain_tells_all_that_is_known_of_a_filed_video(home: Home) -> None:
     assert told["neighbours"][0]["category"] == "sea"
 
 
+def test_explain_calls_sound_what_the_builtin_encoder_hears(home: Home) -> None:
+    text = home.says("explain", "sea/0.mp4")
+    assert re.search(r"^sound +yes$", text, re.MULTILINE)
+    assert re.search(r"like .* in sea \(visual \d\.\d\d, sound \d\.\d\d\)$", text, re.MULTILINE)
+    assert home.tells("explain", "sea/0.mp4")["features"]["speech"]["present"]
+
+
 def test_explain_tells_a_placement_from_a_label(home: Home) -> None:
     told = home.tells("explain", "sea/new sea.mp4")
     assert (told["decision"], told["category"], told["label"]) == ("filed", "sea", None)
