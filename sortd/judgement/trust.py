@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import comb
+from math import exp, lgamma, log
 
 from sortd.domain import Trust
 
@@ -32,11 +32,8 @@ def stopped(*, confirmed: int, corrected: int, target_precision: float) -> bool:
     nothing.
     """
     moves = confirmed + corrected
-    chance = sum(
-        comb(moves, right) * target_precision**right * (1 - target_precision) ** (moves - right)
-        for right in range(confirmed + 1)
-    )
-    return corrected > 0 and chance < _UNLIKELY
+    fewer = sum(_chance(wrong, moves, 1 - target_precision) for wrong in range(corrected))
+    return 1 - fewer < _UNLIKELY
 
 
 def trust(history: History, *, probation: Sequence[int], now: float) -> Trust:
@@ -55,3 +52,9 @@ def trust(history: History, *, probation: Sequence[int], now: float) -> Trust:
     # A correction much later must not bring back a halt whose day passed long ago.
     quiet_before = len(moved_at) > halt and moved_at[halt] - last_move >= QUIET_SECONDS
     return Trust.FREE if quiet_today or quiet_before else Trust.ON_PROBATION
+
+
+def _chance(wrong: int, moves: int, share: float) -> float:
+    """How likely exactly so many are wrong; by logarithms, for a thousand moves have more ways than a float holds."""
+    ways = lgamma(moves + 1) - lgamma(wrong + 1) - lgamma(moves - wrong + 1)
+    return exp(ways + wrong * log(share) + (moves - wrong) * log(1 - share))

@@ -92,7 +92,10 @@ def test_time_alone_ends_every_wait(moved_at: list[float], confirmed: int, corre
 
 @pytest.mark.parametrize(
     ("confirmed", "corrected", "stops"),
-    [(0, 0, False), (0, 1, False), (0, 2, True), (1, 2, True), (7, 2, False), (100, 0, False), (100, 5, False)],
+    [
+        *((0, 0, False), (0, 1, False), (0, 2, True), (1, 2, True), (7, 2, False), (100, 0, False), (100, 5, False)),
+        *((20_000, 0, False), (20_000, 1_000, False), (20_000, 1_200, True)),
+    ],
 )
 def test_a_category_stops_when_chance_does_not_explain_its_corrections(
     confirmed: int, corrected: int, *, stops: bool
