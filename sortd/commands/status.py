@@ -102,7 +102,7 @@ def _categories(read: Reading) -> list[dict[str, Any]]:
         name, entry = known.name, learned.get(str(known.number), {})
         held = _held(read, name)
         limit = None if held else limits.get(name)
-        confirmed, corrected, _ = memory.categories.live(name)
+        word = memory.live.of(name)
         told.append(
             {
                 "name": name,
@@ -110,7 +110,7 @@ def _categories(read: Reading) -> list[dict[str, Any]]:
                 "placed": len(memory.index.fingerprints(home=name, placed_by=Placer.SORTD)),
                 "min_confidence": None if limit is None else round(limit, 4),
                 "precision": round(1 - entry["wrong"] / entry["moved"], 4) if entry.get("moved") else None,
-                "live": {"confirmed": confirmed, "corrected": corrected},
+                "live": {"confirmed": word.confirmed, "corrected": word.corrected},
                 "why": held or (_why_not(read, entry) if limit is None else _refused(read, name) or _pace(read, name)),
             }
         )
@@ -152,7 +152,11 @@ def _pace(read: Reading, name: Category) -> str:
     """How freely a category moves that may."""
     trust = read.judge.trust_in(name, now=time.time())
     if trust is Trust.STOPPED:
-        return "stopped: too many of its moves were wrong; confirm those that were right, or file more there"
+        right = read.judge.until_free(name)
+        return (
+            f"stopped: too many of its moves were wrong; {right} right ones more and it moves again: confirm those that"
+            " were right, put back what you took out by mistake, file there what waits as category_stopped"
+        )
     if trust is Trust.ON_PROBATION:
         return "on probation: confirm the moves so far, or leave them uncorrected for a day"
     return MOVES

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import exp, lgamma, log
 
@@ -14,40 +15,60 @@ QUIET_SECONDS = 24 * 60 * 60
 
 _UNLIKELY = 0.05 - 1e-9
 
+_ENOUGH = 10**9
+"""More than any owner files."""
+
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """What sortd moved into one category and what the owner said to it. Times are seconds of one clock."""
+class Word:
+    """What the owner said of one category's moves; one that nobody looked at proves nothing.
 
-    moved_at: Sequence[float] = ()
-    """When each automatic move was made, also of those since corrected."""
-    confirmed: int = 0
-    last_correction: float | None = None
-
-
-def stopped(*, confirmed: int, corrected: int, target_precision: float) -> bool:
-    """Whether the owner's word on a category's moves leaves no hope that it keeps its target.
-
-    So many corrections would be a chance of less than one in twenty if it did. A move that nobody looked at proves
-    nothing.
+    While it is stopped, a video that would have been moved there is as good as a move once the owner files it.
     """
-    moves = confirmed + corrected
-    fewer = sum(_chance(wrong, moves, 1 - target_precision) for wrong in range(corrected))
+
+    confirmed: int = 0
+    corrected: int = 0
+    """Those that the owner filed there after all are not among them, but among the confirmed."""
+    last_correction: float | None = None
+    agreed: int = 0
+    """Videos that its stop kept from it and that the owner filed there."""
+    refuted: int = 0
+    """Videos that its stop kept from it and that the owner filed elsewhere."""
+
+
+def stopped(word: Word, *, target_precision: float) -> bool:
+    """Whether the owner's word leaves no hope that a category keeps its target.
+
+    So many wrong ones would be a chance of less than one in twenty if it did.
+    """
+    wrong = word.corrected + word.refuted
+    said = word.confirmed + word.agreed + wrong
+    fewer = sum(_chance(number, said, 1 - target_precision) for number in range(wrong))
     return 1 - fewer < _UNLIKELY
 
 
-def trust(history: History, *, probation: Sequence[int], now: float) -> Trust:
-    """Say whether the category's next move may be made.
+def until_free(word: Word, *, target_precision: float) -> int:
+    """How many more right ones end a stop, if none is wrong any more."""
 
+    def free(more: int) -> bool:
+        return not stopped(replace(word, agreed=word.agreed + more), target_precision=target_precision)
+
+    return bisect_left(range(_ENOUGH), True, key=free)
+
+
+def trust(moves: Sequence[float], word: Word, *, probation: Sequence[int], now: float) -> Trust:
+    """Say whether the next move may be made into a category that is not stopped.
+
+    `moves` are the times of its automatic moves, also of those since corrected; times are seconds of one clock.
     `probation` tells how many moves may be made between two halts: with (10, 100) after 10 and after 110, with ()
     never. A halt ends when all moves up to it are confirmed, or after a day without a correction; it does not return.
     """
-    moved_at = sorted(history.moved_at)
+    moved_at = sorted(moves)
     halt = max((halt for halt in accumulate(probation) if halt <= len(moved_at)), default=0)
-    if halt == 0 or history.confirmed >= halt:
+    if halt == 0 or word.confirmed >= halt:
         return Trust.FREE
     last_move = moved_at[halt - 1]
-    corrected = last_move if history.last_correction is None else history.last_correction
+    corrected = last_move if word.last_correction is None else word.last_correction
     quiet_today = now - max(last_move, corrected) >= QUIET_SECONDS
     # A correction much later must not bring back a halt whose day passed long ago.
     quiet_before = len(moved_at) > halt and moved_at[halt] - last_move >= QUIET_SECONDS

@@ -40,7 +40,6 @@ class Answers:
         *,
         note: Note,
         tell: Tell,
-        wall: Callable[[], float],
         away: Callable[[], str | None],
         status: Callable[[], Mapping[str, Any]],
         accepter: Accepter,
@@ -50,7 +49,6 @@ class Answers:
         self._decider = decider
         self._note = note
         self._tell = tell
-        self._wall = wall
         self._away = away
         self._status = status
         self._looker = looker
@@ -139,7 +137,7 @@ class Answers:
                 if record.placed_by is not Placer.SORTD or record.home is None:
                     raise Refused(f"{request['path']} was not placed by sortd")
                 index.keep(apply(record, Confirmed(record.home)))
-                self._memory.categories.judged(record.home, confirmed=1, now=self._wall())
+                self._memory.live.confirmed(record.home)
                 self._note("confirmed", video=clip, category=record.home)
                 for sighting in index.sightings(clip):
                     self._tell("confirmed", path=sighting.path, category=record.home)

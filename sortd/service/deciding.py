@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from sortd.domain import Category, Fingerprint, Leave, MoveTo, Reason, Trust
 from sortd.errors import Changed, FolderRefuses, IndexDamaged, MoveRefused, SortdError
+from sortd.judgement.trust import Word
 from sortd.messages import Copied
 from sortd.service.filing import Filer
 from sortd.service.judge import Judge, Verdict
@@ -65,7 +66,7 @@ class Decider:
         self._wall = wall
         self._refusals = Refusals(memory, tell)
         self._waiting: dict[Fingerprint, None] = {}
-        self._judged: dict[int, tuple[Category, int, int]] = {}
+        self._doubted: dict[int, tuple[Category, Word]] = {}
         self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
 
     def add(self, clips: Iterable[Fingerprint]) -> None:
@@ -123,23 +124,23 @@ class Decider:
 
     def _tell_of_stops(self) -> None:
         """Say once that a category stopped, and once that it moves again."""
-        judged = self._memory.categories.judgements()
-        if judged == self._judged:
+        doubted = self._memory.live.doubted()
+        if doubted == self._doubted:
             return
-        self._judged = judged
+        self._doubted = doubted
         self._judge.refresh()
         now = self._wall()
         stopped = {
-            number for number, (name, *_) in judged.items() if self._judge.trust_in(name, now=now) is Trust.STOPPED
+            number for number, (name, _) in doubted.items() if self._judge.trust_in(name, now=now) is Trust.STOPPED
         }
         before = set(map(int, (self._memory.database.note(_STOPPED) or "").split()))
         with self._memory.transaction():
             self._memory.database.write_note(_STOPPED, " ".join(map(str, sorted(stopped))))
         for number in sorted(stopped - before):
-            name, confirmed, corrected = judged[number]
-            self._tell("category_stopped", category=name, confirmed=confirmed, corrected=corrected)
-        for number in sorted((before - stopped) & judged.keys()):
-            self._tell("category_free", category=judged[number][0])
+            name, word = doubted[number]
+            self._tell("category_stopped", category=name, confirmed=word.confirmed, corrected=word.corrected)
+        for number in sorted((before - stopped) & doubted.keys()):
+            self._tell("category_free", category=doubted[number][0])
             self.add(self._memory.index.left_for((Reason.CATEGORY_STOPPED,)))
 
     @property

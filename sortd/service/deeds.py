@@ -34,21 +34,26 @@ class Deeds:
         fact = reconcile(record, before, self.standing(sightings))
         if fact is None:
             return False
+        kept_from = index.kept_from(clip)
         index.keep(apply(record, fact))
-        self._tell_fact(fact, clip, sightings)
+        self._tell_fact(fact, clip, sightings, kept_from)
         return record.placed_by is Placer.OWNER or not isinstance(fact, Withdrawn | Returned)
 
-    def _tell_fact(self, fact: Fact, clip: Fingerprint, sightings: tuple[Sighting, ...]) -> None:
+    def _tell_fact(
+        self, fact: Fact, clip: Fingerprint, sightings: tuple[Sighting, ...], kept_from: Category | None
+    ) -> None:
         match fact:
             case Labelled(category, None):
                 path = self._path_in(sightings, category)
                 self._tell("labelled", path=path, category=category)
-                self._note("labelled", video=clip, category=category, path=str(path))
+                self._note("labelled", video=clip, category=category, path=str(path), kept_from=kept_from)
+                self._memory.live.filed(clip, category, kept_from=kept_from)
             case Labelled(category, was, placer):
                 path = self._path_in(sightings, category)
                 self._tell("corrected", path=path, was=was, category=category)
                 self._note("corrected", video=clip, was=was, category=category, path=str(path))
                 self._taken_out(clip, was, placer)
+                self._memory.live.filed(clip, category, kept_from=None)
             case Withdrawn(category, placer):
                 self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
                 self._note("withdrawn", video=clip, category=category)
@@ -57,14 +62,13 @@ class Deeds:
                 path = self._path_in(sightings, category)
                 self._tell("confirmed", path=path, category=category)
                 self._note("confirmed", video=clip, category=category, path=str(path))
-                self._memory.categories.judged(category, confirmed=1, now=self._wall())
+                self._memory.live.confirmed(category)
             case Returned():
                 self._note("returned", video=clip)
 
     def _taken_out(self, clip: Fingerprint, category: Category | None, placer: Placer | None) -> None:
         if placer is Placer.SORTD and category is not None:
-            self._memory.categories.judged(category, corrected=1, now=self._wall())
-            self._memory.journal.taken_out(clip, category)
+            self._memory.live.taken_out(clip, category, unconfirmed=True, now=self._wall())
 
     def _path_in(self, sightings: tuple[Sighting, ...], category: Category | None) -> PurePath:
         return next(s.path for s in sightings if self._library.category_of(s.path) == category)

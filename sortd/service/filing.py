@@ -248,6 +248,7 @@ class Filer:
             record = index.record(entry.fingerprint)
             if entry.undoes is None and resting is not None:
                 record = filed(record, entry.move)
+                kept_from = index.kept_from(entry.fingerprint) if entry.asked_for else None
                 self._note(
                     "placed",
                     video=entry.fingerprint,
@@ -255,7 +256,10 @@ class Filer:
                     steps=[[str(step.source), str(step.target)] for step in entry.steps[:MOST_NOTED]],
                     confidence=entry.confidence,
                     by=entry.placed_by,
+                    kept_from=kept_from,
                 )
+                if entry.asked_for:
+                    self._memory.live.filed(entry.fingerprint, entry.category, kept_from=kept_from)
             else:
                 record = self._withdrawn(entry, record)
             index.keep(record)
@@ -263,9 +267,8 @@ class Filer:
                 index.move(entry.steps[0].source, resting)
 
     def _withdrawn(self, entry: Entry, record: Record) -> Record:
-        if record.placed_by is Placer.SORTD or not entry.asked_for:
-            self._memory.categories.judged(entry.category, corrected=1, now=self._wall())
-        self._memory.journal.taken_out(entry.fingerprint, entry.category)
+        unconfirmed = record.placed_by is Placer.SORTD or not entry.asked_for
+        self._memory.live.taken_out(entry.fingerprint, entry.category, unconfirmed=unconfirmed, now=self._wall())
         self._note("undone", video=entry.fingerprint, category=entry.category, by=entry.placed_by)
         return replace(record, home=None, placed_by=None, vetoes=record.vetoes | {entry.category})
 

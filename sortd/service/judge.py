@@ -24,7 +24,7 @@ from sortd.domain import (
 )
 from sortd.judgement.decide import decide
 from sortd.judgement.fuse import fuse
-from sortd.judgement.trust import History, stopped, trust
+from sortd.judgement.trust import stopped, trust, until_free
 from sortd.protocols import Predictor
 from sortd.store.memory import Memory
 
@@ -129,12 +129,18 @@ class Judge:
 
     def trust_in(self, category: Category, *, now: float, planned: int = 0) -> Trust:
         """What the category's past moves entitle the next one to."""
-        confirmed, corrected, last_correction = self._memory.categories.live(category)
-        target = self._library.rules(category).target_precision or self._target_precision
-        if stopped(confirmed=confirmed, corrected=corrected, target_precision=target):
+        word = self._memory.live.of(category)
+        if stopped(word, target_precision=self._target(category)):
             return Trust.STOPPED
-        moved_at = [*self._memory.journal.moved_at(category), *[now] * planned]
-        return trust(History(moved_at, confirmed, last_correction), probation=self._probation, now=now)
+        moves = [*self._memory.journal.moved_at(category), *[now] * planned]
+        return trust(moves, word, probation=self._probation, now=now)
+
+    def until_free(self, category: Category) -> int:
+        """How many videos filed rightly let a stopped category move again."""
+        return until_free(self._memory.live.of(category), target_precision=self._target(category))
+
+    def _target(self, category: Category) -> float:
+        return self._library.rules(category).target_precision or self._target_precision
 
     def _decide(
         self, prediction: Prediction | None, vetoes: frozenset[Category], now: float, planned: Mapping[Category, int]

@@ -106,7 +106,6 @@ class Sorter:
             self.learner,
             note=note,
             tell=self._tell,
-            wall=wall,
             away=lambda: self.away,
             status=self.status,
             accepter=Accepter(memory, library, guard, judge=self.judge, looker=self.looker, filer=self.filer),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sortd.domain import Category
 from sortd.judgement.categories import Folder, Known
 from sortd.store.database import Database, blob, category_of
 
@@ -61,6 +60,7 @@ class Categories:
                 was + b"/",
                 was + b"0",
             )
+            self._db.execute("UPDATE videos SET left_category = ? WHERE left_category = ?", name, was)
         self._db.execute(
             "UPDATE categories SET name = ?, device = ?, inode = ?, present = 1 WHERE id = ?",
             name,
@@ -78,6 +78,13 @@ class Categories:
         self._db.execute("UPDATE videos SET home = ? WHERE home = ?", number, row[0])
         self._db.execute("UPDATE moves SET category = ? WHERE category = ?", number, row[0])
         self._db.execute("UPDATE OR REPLACE vetoes SET category = ? WHERE category = ?", number, row[0])
+        self._db.execute(
+            "UPDATE categories SET (confirmed, corrected, last_correction, agreed, refuted) = (SELECT sum(confirmed),"
+            " sum(corrected), max(last_correction), sum(agreed), sum(refuted) FROM categories WHERE id IN (?1, ?2))"
+            " WHERE id = ?1",
+            number,
+            row[0],
+        )
         self._db.execute("DELETE FROM categories WHERE id = ?", row[0])
 
     def retire(self, number: int) -> None:
@@ -88,28 +95,3 @@ class Categories:
         """How many videos the owner put there, those that are gone since included."""
         row = self._db.one("SELECT count(*) FROM videos WHERE home = ? AND placed_by = 'owner'", number)
         return 0 if row is None else int(row[0])
-
-    def judged(self, category: Category, *, confirmed: int = 0, corrected: int = 0, now: float) -> None:
-        """The owner agreed with placements in this category, or took them out."""
-        self._db.execute(
-            "UPDATE categories SET confirmed = confirmed + ?1, corrected = corrected + ?2,"
-            " last_correction = iif(?2, ?3, last_correction) WHERE name = ?4",
-            confirmed,
-            corrected,
-            now,
-            blob(category),
-        )
-
-    def judgements(self) -> dict[int, tuple[Category, int, int]]:
-        """By number: each standing category of which the owner took some out; placements confirmed and corrected."""
-        rows = self._db.execute(
-            "SELECT id, name, confirmed, corrected FROM categories WHERE corrected > 0 AND present ORDER BY id"
-        )
-        return {row[0]: (category_of(row[1]), row[2], row[3]) for row in rows}
-
-    def live(self, category: Category) -> tuple[int, int, float | None]:
-        """Placements confirmed, corrected, and the time of the last correction."""
-        row = self._db.execute(
-            "SELECT confirmed, corrected, last_correction FROM categories WHERE name = ?", blob(category)
-        ).fetchone()
-        return (0, 0, None) if row is None else (row[0], row[1], row[2])

@@ -209,6 +209,11 @@ class Index:
             return None
         return Reason(row[0]), None if row[1] is None else category_of(row[1])
 
+    def kept_from(self, fingerprint: Fingerprint) -> Category | None:
+        """The category into which a video would have been moved, were that not stopped."""
+        left = self.left(fingerprint)
+        return left[1] if left is not None and left[0] is Reason.CATEGORY_STOPPED else None
+
     def left_for(self, reasons: Sequence[Reason]) -> list[Fingerprint]:
         """Present videos that were last left for one of these reasons."""
         marks = ", ".join("?" * len(reasons))

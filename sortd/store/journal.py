@@ -126,13 +126,32 @@ class Journal:
         self._db.execute("UPDATE moves SET state = 'abandoned', why = ? WHERE id = ?", why, number)
 
     def taken_out(self, fingerprint: Fingerprint, category: Category) -> None:
-        """The owner took a placement out by hand: its move no longer stands."""
+        """The owner took a video out: its move no longer stands."""
         self._db.execute(
             "UPDATE moves SET state = 'undone' WHERE fingerprint = ? AND state = 'done' AND undoes IS NULL"
             " AND category = (SELECT id FROM categories WHERE name = ?)",
             fingerprint,
             blob(category),
         )
+
+    def correct(self, fingerprint: Fingerprint, category: Category) -> None:
+        """The owner says that the last move of a video that was taken out was wrong."""
+        self._db.execute(
+            "UPDATE moves SET corrected = 1 WHERE id = (SELECT max(id) FROM moves WHERE fingerprint = ?"
+            " AND category = (SELECT id FROM categories WHERE name = ?)"
+            " AND undoes IS NULL AND placed_by = 'sortd' AND state = 'undone')",
+            fingerprint,
+            blob(category),
+        )
+
+    def filed_back(self, fingerprint: Fingerprint, category: Category) -> int:
+        """The owner filed a video there after all: of how many moves they take the correction back."""
+        return self._db.execute(
+            "UPDATE moves SET corrected = 0 WHERE fingerprint = ? AND corrected"
+            " AND category = (SELECT id FROM categories WHERE name = ?)",
+            fingerprint,
+            blob(category),
+        ).rowcount
 
     def open_intents(self) -> list[Entry]:
         """Moves that were begun and not closed, oldest first."""

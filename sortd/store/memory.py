@@ -16,6 +16,7 @@ from sortd.store.database import Database
 from sortd.store.features import Features
 from sortd.store.index import Index
 from sortd.store.journal import Journal
+from sortd.store.live import Live
 from sortd.store.words import Words
 
 INDEX_NAME = "index.db"
@@ -35,6 +36,7 @@ class Memory:
     features: Features
     backlog: Backlog
     journal: Journal
+    live: Live
     classifiers: Classifiers
     words: Words
 
@@ -42,6 +44,7 @@ class Memory:
     def open(cls, state: Path, space: FeatureSpace, *, query_only: bool = False) -> Self:
         """Open the index of a state directory; LibraryUnavailable where it cannot be used."""
         database = Database.open(state / INDEX_NAME, query_only=query_only)
+        journal = Journal(database)
         return cls(
             database,
             space,
@@ -49,7 +52,8 @@ class Memory:
             Categories(database),
             Features(database),
             Backlog(database, space),
-            Journal(database),
+            journal,
+            Live(database, journal),
             Classifiers(database),
             Words(database),
         )

@@ -118,5 +118,13 @@ MIGRATIONS = [
     """
     UPDATE OR REPLACE files SET path = CAST(path AS BLOB) WHERE typeof(path) = 'text';
     """,
+    # 6: the owner may take a correction back, and judge what a stopped category would have been given.
+    """
+    ALTER TABLE moves ADD COLUMN corrected INTEGER NOT NULL DEFAULT 0; -- taken out, and not filed there since
+    ALTER TABLE categories ADD COLUMN agreed INTEGER NOT NULL DEFAULT 0;  -- kept from it by its stop, filed there
+    ALTER TABLE categories ADD COLUMN refuted INTEGER NOT NULL DEFAULT 0; -- kept from it by its stop, filed elsewhere
+    UPDATE moves SET corrected = 1 WHERE undoes IS NULL AND placed_by = 'sortd' AND state = 'undone' AND EXISTS
+        (SELECT 1 FROM vetoes v WHERE v.fingerprint = moves.fingerprint AND v.category = moves.category);
+    """,
 ]
 """Each runs once; those that are missing run in one transaction with their count in `PRAGMA user_version`."""

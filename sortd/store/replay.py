@@ -75,6 +75,8 @@ class _Again:
         self._stand(move.category)
         self._index.expect(clip, steps[0][1], _UNSEEN, now=at)
         self._index.keep(filed(self._index.record(clip), move))
+        if move.placed_by is Placer.OWNER:
+            self._memory.live.filed(clip, move.category, kept_from=facts.category_or_none("kept_from"))
         number = self._memory.journal.intend(
             clip,
             MovePlan(steps),
@@ -87,9 +89,8 @@ class _Again:
     def _undone(self, at: float, facts: _Facts) -> None:
         clip, category = facts.clip(), facts.category()
         record = self._known(clip, category, None, at)
-        if (record.placed_by or facts.placer()) is Placer.SORTD:
-            self._memory.categories.judged(category, corrected=1, now=at)
-        self._memory.journal.taken_out(clip, category)
+        unconfirmed = (record.placed_by or facts.placer()) is Placer.SORTD
+        self._memory.live.taken_out(clip, category, unconfirmed=unconfirmed, now=at)
         self._index.keep(replace(record, home=None, placed_by=None, vetoes=record.vetoes | {category}))
 
     def _labelled(self, at: float, facts: _Facts) -> None:
@@ -98,6 +99,7 @@ class _Again:
         if was is not None:
             self._stand(was)
         self._keep(record, Labelled(category, was, record.placed_by), taken_out_of=was, at=at)
+        self._memory.live.filed(clip, category, kept_from=facts.category_or_none("kept_from"))
 
     def _withdrawn(self, at: float, facts: _Facts) -> None:
         category = facts.category()
@@ -108,7 +110,7 @@ class _Again:
         clip, category, path = facts.clip(), facts.category(), facts.path_or_none()
         stood = [sighting.path for sighting in self._index.sightings(clip)]
         record = self._known(clip, category, path or (stood[0] if stood else None), at)
-        self._memory.categories.judged(category, confirmed=1, now=at)
+        self._memory.live.confirmed(category)
         self._keep(record, Confirmed(category), taken_out_of=None, at=at)
 
     def _returned(self, at: float, facts: _Facts) -> None:
@@ -171,8 +173,7 @@ class _Again:
     def _keep(self, record: Record, fact: Fact, *, taken_out_of: Category | None, at: float) -> None:
         self._index.keep(apply(record, fact))
         if record.placed_by is Placer.SORTD and taken_out_of is not None:
-            self._memory.categories.judged(taken_out_of, corrected=1, now=at)
-            self._memory.journal.taken_out(record.fingerprint, taken_out_of)
+            self._memory.live.taken_out(record.fingerprint, taken_out_of, unconfirmed=True, now=at)
 
 
 class _Facts:

@@ -159,5 +159,6 @@ def test_old_lines_without_a_place_are_understood(memory, path):
     assert memory.index.record(CLIP).vetoes == {"sea", "city"}
     assert memory.index.record(Fingerprint("b")).placed_by is Placer.OWNER
     assert memory.index.record(Fingerprint("c")).vetoes == {"sea"}
-    assert memory.categories.live(Category("sea"))[:2] == (1, 1)
+    word = memory.live.of(Category("sea"))
+    assert (word.confirmed, word.corrected) == (1, 1)
     assert [str(path) for path in memory.index.identities()] == ["sea/b.mp4"]

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from sortd.judgement.trust import Word
 from sortd.messages import Asked
 from sortd.service.errands import PATIENCE_SECONDS
 from sortd.store.journal import DONE
@@ -47,7 +48,7 @@ def test_nothing_is_taken_for_a_move_of_sortds_own(household):
     assert home.memory.journal.moved_at("cats") == []
     assert home.ask(do="confirm", category="cats") == {"confirmed": []}
     home.move("cats/0.mp4", "dogs/0.mp4")
-    assert home.memory.categories.live("cats") == (0, 0, None)
+    assert home.memory.live.of("cats") == Word()
 
 
 def test_what_is_undone_is_back_and_never_moved_there_again(household):
@@ -59,7 +60,7 @@ def test_what_is_undone_is_back_and_never_moved_there_again(household):
     record = home.memory.index.record(shown(home)["0.mp4"])
     assert record.vetoes == {"cats"}
     assert {entry.state for entry in home.memory.journal.recent()} == {"undone"}
-    assert home.memory.categories.live("cats") == (0, 0, None)
+    assert home.memory.live.of("cats") == Word()
 
 
 def test_what_is_undone_is_no_outsider_but_what_is_taken_out_by_hand_is(household):
@@ -252,11 +253,11 @@ def test_put_back_by_hand_after_a_kill_it_is_a_withdrawal(household):
     (home.root / "cats" / "0.mp4").rename(home.root / "0.mp4")
     home.restart()
     assert home.home_of("0.mp4") == (None, None)
-    assert home.memory.categories.live("cats") == (0, 0, None)
+    assert home.memory.live.of("cats") == Word()
     lose_the_index(home)
     start_again(home)
     assert home.home_of("0.mp4") == (None, None)
-    assert home.memory.categories.live("cats") == (0, 0, None)
+    assert home.memory.live.of("cats") == Word()
 
 
 def test_an_index_made_again_knows_them_for_labels_that_can_be_undone(household):

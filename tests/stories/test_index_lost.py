@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
@@ -33,17 +34,37 @@ def test_what_sortd_filed_is_a_placement_still_and_what_the_owner_filed_a_label(
     home = household(taught())
     home.files({"new.mp4": b"cats 100", "other.mp4": b"dogs 100"})
     home.ask(do="confirm", path="dogs/other.mp4")
-    counted = [home.memory.categories.live(name) for name in ("cats", "dogs")]
+    counted = [home.memory.live.of(name) for name in ("cats", "dogs")]
     lose_the_index(home)
     start_again(home)
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
     assert home.home_of("dogs/other.mp4") == ("dogs", "owner")
     assert home.home_of("cats/3.mp4") == ("cats", "owner")
-    assert [home.memory.categories.live(name) for name in ("cats", "dogs")] == counted
+    assert [home.memory.live.of(name) for name in ("cats", "dogs")] == counted
     assert not home.events("labelled")
     assert not home.events("confirmed")
     (told,) = home.events("index_restored")
     assert (told["why"], told["skipped"]) == ("it was missing", 0)
+
+
+def test_what_the_owner_said_of_a_stopped_folder_still_counts(household):
+    home = household(taught())
+    home.files({f"{number}00.mp4": f"cats {number}00".encode() for number in range(1, 6)})
+    home.ask(do="confirm", path="cats/500.mp4")
+    for number in (1, 2, 3):
+        home.move(f"cats/{number}00.mp4", f"{number}00.mp4")
+    home.move("100.mp4", "cats/100.mp4")
+    home.files({"700.mp4": b"cats 700", "701.mp4": b"cats 701"})
+    home.move("700.mp4", "cats/700.mp4")
+    home.move("701.mp4", "dogs/701.mp4")
+    counted = home.memory.live.of("cats")
+    assert (counted.confirmed, counted.corrected, counted.agreed, counted.refuted) == (2, 2, 1, 1)
+    lose_the_index(home)
+    start_again(home)
+    restored = home.memory.live.of("cats")
+    assert replace(restored, last_correction=None) == replace(counted, last_correction=None)
+    home.move("200.mp4", "cats/200.mp4")
+    assert home.memory.live.of("cats").corrected == 1
 
 
 def test_it_learns_and_files_again(household):
@@ -80,7 +101,7 @@ def test_taken_back_to_the_root_meanwhile_it_is_a_withdrawal(household, filed_by
     assert [line["category"] for line in home.events("withdrawn")] == ["cats"]
     assert home.tree["new.mp4"] == b"cats 100"
     assert home.reasons("new.mp4")[-1] == "vetoed"
-    assert home.memory.categories.live("cats")[1] == (filed_by == "sortd")
+    assert home.memory.live.of("cats").corrected == (filed_by == "sortd")
 
 
 def test_copied_back_and_deleted_it_is_a_withdrawal_too(household):
@@ -209,7 +230,7 @@ def test_what_is_decided_after_it_counts_when_it_is_lost_again(household):
     lose_the_index(home)
     start_again(home)
     assert vetoes(home, "new.mp4") == {"cats"}
-    assert home.memory.categories.live("cats")[:2] == (0, 1)
+    assert home.memory.live.of("cats").corrected == 1
     numbers = [json.loads(line)["n"] for line in (home.root / DECISION_LOG).read_text().splitlines()]
     assert numbers == sorted(set(numbers))
 
@@ -229,7 +250,7 @@ def test_an_index_from_an_earlier_day_learns_what_was_decided_since(household, t
     start_again(home)
     assert [line["path"] for line in home.events("withdrawn")] == [home.path("b.mp4")]
     assert vetoes(home, "a.mp4") == vetoes(home, "b.mp4") == {"cats"}
-    assert home.memory.categories.live("cats")[:2] == (0, 2)
+    assert home.memory.live.of("cats").corrected == 2
     assert len(home.extracted) == extracted + 1  # only b.mp4 was not known then
     (told,) = home.events("index_restored")
     assert told["why"] == "the decision log knew more"

@@ -80,7 +80,7 @@ def test_a_placement_moved_on_is_a_correction_of_that_category(household):
     (corrected,) = home.events("corrected")
     assert (corrected["was"], corrected["category"]) == ("cats", "dogs")
     assert home.home_of("dogs/new.mp4") == ("dogs", "owner")
-    assert home.memory.categories.live("cats")[:2] == (0, 1)
+    assert home.memory.live.of("cats").corrected == 1
 
 
 def test_a_category_that_was_wrong_too_often_stops_until_the_owner_agreed_with_enough(household):
@@ -92,10 +92,67 @@ def test_a_category_that_was_wrong_too_often_stops_until_the_owner_agreed_with_e
     assert (stopped["category"], stopped["confirmed"], stopped["corrected"]) == ("cats", 0, 2)
     home.files({"500.mp4": b"cats 500"})
     assert home.reasons("500.mp4") == ["category_stopped"]
-    home.memory.categories.judged(Category("cats"), confirmed=30, now=0)
+    home.memory.live.confirmed(Category("cats"), moves=30)
     home.settle()
     assert [event["category"] for event in home.events("category_free")] == ["cats"]
     assert "500.mp4" in home.tree["cats"]
+
+
+def taken_out_twice(home):
+    """The owner was given four cats and takes two of them back."""
+    home.files({f"{number}00.mp4": f"cats {number}00".encode() for number in range(1, 5)})
+    for number in (1, 2):
+        home.move(f"cats/{number}00.mp4", f"{number}00.mp4")
+    assert home.events("category_stopped")
+
+
+def until_free(home):
+    home.sorter.judge.refresh()
+    return home.sorter.judge.until_free(Category("cats"))
+
+
+def test_what_the_owner_took_out_by_mistake_and_files_back_was_no_mistake_of_sortds(household):
+    home = household(taught())
+    taken_out_twice(home)
+    home.move("100.mp4", "cats/100.mp4")
+    assert [event["category"] for event in home.events("category_free")] == ["cats"]
+    home.move("200.mp4", "cats/other name.mp4")
+    word = home.memory.live.of("cats")
+    assert (word.confirmed, word.corrected) == (2, 0)
+    home.move("cats/100.mp4", "100.mp4")
+    home.move("100.mp4", "cats/100.mp4")
+    assert home.memory.live.of("cats") == word
+
+
+def test_a_category_moves_again_once_the_owner_filed_there_enough_of_what_its_stop_kept_from_it(household):
+    home = household(taught(), train={"after_labels": 100})
+    taken_out_twice(home)
+    home.files({f"cats/straight {number}.mp4": f"cats 60{number}".encode() for number in range(7)})
+    assert until_free(home) == 6
+    home.files({f"70{number}.mp4": f"cats 70{number}".encode() for number in range(9)})
+    for number in range(5):
+        home.move(f"70{number}.mp4", f"cats/70{number}.mp4")
+    assert (until_free(home), home.events("category_free")) == (1, [])
+    assert "708.mp4" in home.tree
+    home.move("705.mp4", "cats/705.mp4")
+    assert [event["category"] for event in home.events("category_free")] == ["cats"]
+    assert {"706.mp4", "707.mp4", "708.mp4"} <= home.tree["cats"].keys()
+    word = home.memory.live.of("cats")
+    assert (word.confirmed, word.corrected, word.agreed) == (0, 2, 6)
+
+
+def test_what_a_stopped_category_would_have_been_given_wrongly_speaks_against_it_too(household):
+    home = household(taught())
+    taken_out_twice(home)
+    home.files({"700.mp4": b"cats 700", "701.mp4": b"cats 701"})
+    home.move("700.mp4", "dogs/700.mp4")
+    assert home.memory.live.of("cats").refuted == 1
+    assert until_free(home) > 10
+    (home.root / "cats").rename(home.root / "felines")
+    home.settle()
+    home.move("701.mp4", "felines/701.mp4")
+    word = home.memory.live.of("felines")
+    assert (word.corrected, word.agreed, word.refuted) == (2, 1, 1)
 
 
 def test_the_classifier_before_can_be_had_again(household):
