@@ -134,8 +134,10 @@ class Answers:
         with self._memory.transaction():
             for clip in self._meant(request, Placer.SORTD):
                 record = index.record(clip)
-                if record.placed_by is not Placer.SORTD or record.home is None:
-                    raise Refused(f"{request['path']} was not placed by sortd")
+                if record.home is None:
+                    raise Refused(f"{request['path']} stands in no category: there is nothing to confirm")
+                if record.placed_by is Placer.OWNER:
+                    raise Refused(f"{request['path']} is your label already")
                 index.keep(apply(record, Confirmed(record.home)))
                 self._memory.live.confirmed(record.home)
                 self._note("confirmed", video=clip, category=record.home)

@@ -584,7 +584,9 @@ def test_a_confirmed_placement_is_a_label(own: Home) -> None:
     assert (videos["labelled"], videos["placed"]) == (26, 2)
     live = {category["name"]: category["live"] for category in own.tells("status")["categories"]}
     assert live["sea"] == {"confirmed": 1, "corrected": 0}
-    assert "was not placed by sortd" in own.fails("confirm", "sea/0.mp4")
+    assert "sea/0.mp4 is your label already" in own.fails("confirm", "sea/0.mp4")
+    assert "sea/new sea.mp4 is your label already" in own.fails("confirm", "sea/new sea.mp4")
+    assert "stands in no category" in own.fails("confirm", UNSURE[0])
     assert "no category" in own.fails("confirm", "dragons")
 
 
