@@ -100,18 +100,20 @@ def _categories(read: Reading) -> list[dict[str, Any]]:
         if not known.present:
             continue
         name, entry = known.name, learned.get(str(known.number), {})
-        held = _held(read, name)
-        limit = None if held else limits.get(name)
+        held, limit = _held(read, name), limits.get(name)
+        trust = read.judge.trust_in(name, now=time.time())
+        moves = not held and trust is not Trust.STOPPED
         word = memory.live.of(name)
         told.append(
             {
                 "name": name,
                 "labels": len(memory.index.fingerprints(home=name, placed_by=Placer.OWNER)),
                 "placed": len(memory.index.fingerprints(home=name, placed_by=Placer.SORTD)),
-                "min_confidence": None if limit is None else round(limit, 4),
+                "min_confidence": round(limit, 4) if moves and limit is not None else None,
                 "precision": round(1 - entry["wrong"] / entry["moved"], 4) if entry.get("moved") else None,
                 "live": {"confirmed": word.confirmed, "corrected": word.corrected},
-                "why": held or (_why_not(read, entry) if limit is None else _refused(read, name) or _pace(read, name)),
+                "why": held
+                or (_why_not(read, entry) if limit is None else _refused(read, name) or _pace(read, name, trust)),
             }
         )
     return told
@@ -148,9 +150,8 @@ def _refused(read: Reading, name: Category) -> str:
     return f"nothing can be taken out of the root: {known['.']}" if "." in known else ""
 
 
-def _pace(read: Reading, name: Category) -> str:
+def _pace(read: Reading, name: Category, trust: Trust) -> str:
     """How freely a category moves that may."""
-    trust = read.judge.trust_in(name, now=time.time())
     if trust is Trust.STOPPED:
         right = read.judge.until_free(name)
         return (

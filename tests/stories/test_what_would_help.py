@@ -50,6 +50,18 @@ def test_status_names_the_folder_that_another_is_mixed_up_with(household: Make) 
     assert ", most in lions: " in categories(house)["puppies"]["why"]
 
 
+def test_status_says_of_a_stopped_folder_that_nothing_moves_there_and_what_ends_it(household: Make) -> None:
+    house = household(taught())
+    house.files({f"{number}00.mp4": f"cats {number}00".encode() for number in (1, 2, 3)})
+    house.move("cats/100.mp4", "100.mp4")
+    assert categories(house)["cats"]["min_confidence"] > 0.5
+    house.move("cats/200.mp4", "200.mp4")
+    cats = categories(house)["cats"]
+    assert (cats["min_confidence"], cats["live"]) == (None, {"confirmed": 0, "corrected": 2})
+    assert "6 right ones more and it moves again" in cats["why"]
+    assert categories(house)["dogs"]["min_confidence"] > 0.5
+
+
 def test_a_slip_of_the_hand_is_told_until_it_is_mended(household: Make, capsys: pytest.CaptureFixture[str]) -> None:
     house = household(taught())
     assert status(house.config)["suspects"] == []
