@@ -201,7 +201,9 @@ class Answers:
         self._learner.roll_back()
         self._decider.add_all()
         serving = self._memory.classifiers.serving()
-        return {"labels": serving.report.get("labels") if serving else None}
+        labels = serving.report.get("labels") if serving else None
+        self._tell("rolled_back", labels=labels)
+        return {"labels": labels}
 
     def _resume(self) -> Mapping[str, Any]:
         self._keep_wish(paused=False)
@@ -211,6 +213,7 @@ class Answers:
         with self._memory.transaction():
             self._decider.pause(paused=paused)
             self._note("paused", paused=paused)
+            self._tell("paused" if paused else "resumed")
 
     def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._memory.transaction():

@@ -163,6 +163,7 @@ def test_the_classifier_before_can_be_had_again(household):
     home.settle(seconds=200)
     assert home.memory.classifiers.serving() != first
     assert home.ask(do="rollback") == {"labels": first.report["labels"]}
+    assert home.events("rolled_back") == [{"event": "rolled_back", "labels": first.report["labels"]}]
     home.settle(seconds=200)
     assert home.memory.classifiers.serving() == first
     assert [path.name for path in home.guard.state.glob("classifier-*")] == [PurePath(first.file).name]
@@ -312,6 +313,8 @@ def test_paused_it_neither_moves_nor_extracts_but_still_learns_of_labels(househo
     assert home.events("corrected")
     home.ask(do="resume")
     assert "new.mp4" in home.tree["cats"]
+    wished = [line["event"] for line in home.log if line["event"] in {"paused", "resumed", "moved"}]
+    assert wished == ["paused", "resumed", "moved"]
 
 
 def test_observing_it_says_what_it_would_do(household):
