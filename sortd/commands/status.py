@@ -12,7 +12,7 @@ from typing import Any
 
 from sortd.commands.facts import Reading, away_because, iso, opened, suspects
 from sortd.commands.report import MOVES
-from sortd.config import Config
+from sortd.config import Config, Train
 from sortd.disk.guard import Found, find
 from sortd.disk.mounts import mounts_of
 from sortd.disk.rules import Role
@@ -21,7 +21,7 @@ from sortd.extract import encoder
 from sortd.judgement.brake import too_many
 from sortd.service.control import ask
 from sortd.service.deciding import is_paused
-from sortd.service.learner import PROBLEM
+from sortd.service.learner import CHANGES, PROBLEM
 from sortd.service.opening import extract_settings, state_wished
 from sortd.service.refusing import refusals
 from sortd.service.sorter import DEVICE
@@ -57,7 +57,7 @@ def status(config: Config) -> dict[str, Any]:
         if read is not None:
             memory = read.memory
             told["videos"] = asdict(memory.index.tally())
-            told["categories"] = _categories(read)
+            told["categories"] = _categories(read, config.train)
             told["classifier"] = _classifier(memory)
             told["set_aside"] = [
                 {"path": str(aside.path), "reason": aside.fault, "attempts": aside.attempts, "message": aside.message}
@@ -89,12 +89,13 @@ def _without_service(config: Config, found: Found | None) -> dict[str, Any]:
     }
 
 
-def _categories(read: Reading) -> list[dict[str, Any]]:
+def _categories(read: Reading, schedule: Train) -> list[dict[str, Any]]:
     """Each folder that is a category now, with what it moved and why it moves or not."""
     memory = read.memory
     serving = memory.classifiers.serving()
     learned = {entry["name"]: entry for entry in serving.report["categories"]} if serving else {}
     limits = read.judge.policy()[0].min_confidence
+    unlearned = _unlearned(read, schedule)
     told = []
     for known in memory.categories.all():
         if not known.present:
@@ -113,7 +114,11 @@ def _categories(read: Reading) -> list[dict[str, Any]]:
                 "precision": round(1 - entry["wrong"] / entry["moved"], 4) if entry.get("moved") else None,
                 "live": {"confirmed": word.confirmed, "corrected": word.corrected},
                 "why": held
-                or (_why_not(read, entry) if limit is None else _refused(read, name) or _pace(read, name, trust)),
+                or (
+                    _why_not(read, entry, unlearned)
+                    if limit is None
+                    else _refused(read, name) or _pace(read, name, trust)
+                ),
             }
         )
     return told
@@ -131,15 +136,28 @@ def _held(read: Reading, name: Category) -> str:
     return "a .nosort lies in it" if read.library.hands_off(PurePath(name)) else ""
 
 
-def _why_not(read: Reading, entry: Mapping[str, Any]) -> str:
+def _why_not(read: Reading, entry: Mapping[str, Any], unlearned: str) -> str:
     if entry.get("why"):
         like = next(
             (known.name for known in read.memory.categories.all() if str(known.number) == entry.get("like")), None
         )
         helps = f", most in {like}: more examples of both would help" if like else ""
         return f"{entry['why']}{helps}"
-    learned = "it taught nothing when sortd learned last" if read.judge.classifier else "nothing was learned yet"
-    return read.memory.database.note(PROBLEM) or learned
+    return unlearned or "it taught nothing when sortd learned last"
+
+
+def _unlearned(read: Reading, schedule: Train) -> str:
+    """What came of the last training, if it gave no classifier or was not the last word; empty where it was."""
+    problem = read.memory.database.note(PROBLEM) or ""
+    if not problem and read.judge.classifier is None:
+        return "nothing was learned yet"
+    changes = int(read.memory.database.note(CHANGES) or 0)
+    if not changes:
+        return problem
+    missing = schedule.after_labels - changes
+    hour = ", or at its hour" if schedule.cron else ""
+    when = f"after {missing} more{hour}" if missing > 0 else "soon"
+    return f"label changes since sortd learned last: {changes}; it learns again {when}"
 
 
 def _refused(read: Reading, name: Category) -> str:

@@ -13,6 +13,7 @@ from sortd.commands.closest import closest
 from sortd.commands.facts import explain, reading
 from sortd.commands.status import status
 from sortd.messages import RetrainDue
+from tests.folders import make
 from tests.stories.conftest import Household, taught
 
 Make = Callable[..., Household]
@@ -60,6 +61,21 @@ def test_status_says_of_a_stopped_folder_that_nothing_moves_there_and_what_ends_
     assert (cats["min_confidence"], cats["live"]) == (None, {"confirmed": 0, "corrected": 2})
     assert "6 right ones more and it moves again" in cats["why"]
     assert categories(house)["dogs"]["min_confidence"] > 0.5
+
+
+def test_status_says_no_longer_what_was_true_before_the_owner_filed_more(household: Make) -> None:
+    house = household(taught(10, ("cats",)))
+    assert categories(house)["cats"]["why"].startswith("only one category has videos")
+    make(house.root, {"dogs": {f"{n}.mp4": f"dogs {n}".encode() for n in range(4)}})
+    house.settle()
+    told = {one["why"] for one in categories(house).values()}
+    assert told == {"label changes since sortd learned last: 4; it learns again after 1 more, or at its hour"}
+    make(house.root, {"dogs": {"4.mp4": b"dogs 4"}})
+    house.settle(seconds=20)
+    told = {one["why"] for one in categories(house).values()}
+    assert told == {"label changes since sortd learned last: 5; it learns again soon"}
+    house.settle()
+    assert not any("learn" in one["why"] for one in categories(house).values())
 
 
 def test_a_slip_of_the_hand_is_told_until_it_is_mended(household: Make, capsys: pytest.CaptureFixture[str]) -> None:
