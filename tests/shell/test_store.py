@@ -24,6 +24,7 @@ from sortd.domain import (
 )
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.categories import Folder
+from sortd.judgement.trust import Word
 from sortd.store.classifiers import Adopted
 from sortd.store.decisions import DecisionLog
 from sortd.store.features import LEFT_TO_THE_OWNER
@@ -249,6 +250,34 @@ def test_paths_that_an_older_sortd_wrote_as_text_are_found_again(tmp_path):
     assert [known.path for known in memory.index.sightings(CLIP)] == ["kittens" / NOT_UTF8]
     assert memory.index.known("kittens" / NOT_UTF8)
     memory.database.close()
+
+
+def test_what_was_taken_out_under_an_older_sortd_can_be_filed_back(tmp_path):
+    old = sqlite3.connect(tmp_path / "index.db")
+    for script in MIGRATIONS[:5]:
+        old.executescript(script)
+    old.execute("PRAGMA user_version = 5")
+    old.execute("INSERT INTO categories VALUES (1, x'736561', 1, 1, 1, 4, 2, 9.0)")
+    old.execute("INSERT INTO videos (fingerprint, first_seen) VALUES ('clip', 1.0)")
+    old.execute("INSERT INTO vetoes VALUES ('clip', 1)")
+    old.execute("INSERT INTO moves (fingerprint, category, confidence, state, at) VALUES ('clip', 1, 0.9, 'undone', 5)")
+    old.commit()
+    old.close()
+    memory = Memory.open(tmp_path, SPACE)
+    for _ in range(2):
+        memory.live.filed(CLIP, Category("sea"), kept_from=None)
+        assert memory.live.of(Category("sea")) == Word(confirmed=5, corrected=1, last_correction=9.0)
+    memory.database.close()
+
+
+def test_a_folder_that_takes_the_name_of_a_gone_one_takes_what_was_said_of_it(memory):
+    for number, name in enumerate(("sea", "ocean")):
+        memory.categories.add(Folder(Category(name), 1, number))
+        memory.live.taken_out(CLIP, Category(name), unconfirmed=True, now=5.0 + number)
+        memory.live.confirmed(Category(name), moves=3)
+    memory.categories.retire(2)
+    memory.categories.update(1, Folder(Category("ocean"), 1, 0))
+    assert memory.live.of(Category("ocean")) == Word(confirmed=6, corrected=2, last_correction=6.0)
 
 
 def test_each_frames_own_vector_is_kept(memory):
