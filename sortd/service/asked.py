@@ -122,11 +122,8 @@ class Answers:
         if "count" not in request:
             return entries
         # "The last one" is the last that can be taken back: a video may be gone altogether.
-        index, count = self._memory.index, request["count"]
-        entries = [entry for entry in entries if index.sightings(entry.fingerprint)]
-        if entries and count > len(entries):
-            raise Refused(f"there are not {count} such moves to undo, only {len(entries)}")
-        return entries[:count]
+        index = self._memory.index
+        return [entry for entry in entries if index.sightings(entry.fingerprint)][: request["count"]]
 
     def _confirm(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         index = self._memory.index

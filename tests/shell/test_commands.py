@@ -568,13 +568,6 @@ def test_undo_says_what_it_did_and_what_it_could_not(own: Home) -> None:
         assert own.fails("undo", *nothing).startswith("sortd: ")
 
 
-def test_undo_of_more_moves_than_there_are_takes_none_back(own: Home) -> None:
-    moved = own.moved()
-    assert "only 4" in own.fails("undo", "99999")
-    assert own.moved() == moved
-    assert len(own.tells("undo", str(len(moved)))["done"]) == len(moved)
-
-
 def test_a_confirmed_placement_is_a_label(own: Home) -> None:
     assert own.tells("confirm", "sea/new sea.mp4") == {"confirmed": ["sea/new sea.mp4"]}
     assert own.tells("explain", "sea/new sea.mp4")["label"] == "sea"
