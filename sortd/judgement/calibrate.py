@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import comb, exp, log
+from math import exp, log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sortd.domain import Category, Fingerprint, Matrix, Policy, Vector
+from sortd.judgement.chance import at_most
 from sortd.judgement.cuts import cuts_of, next_mistake
 
 BoolVector = NDArray[np.bool_]
@@ -205,11 +206,12 @@ def tightened(threshold: float, confidence: Vector, correct: BoolVector, *, targ
 
 def precision_bound(moved: int, wrong: int) -> float:
     """Lowest precision that `wrong` mistakes in `moved` moves leave believable, with 95 % certainty."""
-    low, high = 0.0, 1.0 if wrong < moved else 0.0
+    if wrong >= moved:
+        return 0.0
+    low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        chance = sum(comb(moved, k) * (1 - middle) ** k * middle ** (moved - k) for k in range(wrong + 1))
-        low, high = (middle, high) if chance < _UNLIKELY else (low, middle)
+        low, high = (middle, high) if at_most(wrong, moved, 1 - middle) < _UNLIKELY else (low, middle)
     return low
 
 

@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from math import exp, lgamma, log
 
 from sortd.domain import Trust
+from sortd.judgement.chance import at_most
 
 QUIET_SECONDS = 24 * 60 * 60
 """So long the owner has to object."""
@@ -43,8 +43,7 @@ def stopped(word: Word, *, target_precision: float) -> bool:
     """
     wrong = word.corrected + word.refuted
     said = word.confirmed + word.agreed + wrong
-    fewer = sum(_chance(number, said, 1 - target_precision) for number in range(wrong))
-    return 1 - fewer < _UNLIKELY
+    return 1 - at_most(wrong - 1, said, 1 - target_precision) < _UNLIKELY
 
 
 def until_free(word: Word, *, target_precision: float) -> int:
@@ -73,9 +72,3 @@ def trust(moves: Sequence[float], word: Word, *, probation: Sequence[int], now: 
     # A correction much later must not bring back a halt whose day passed long ago.
     quiet_before = len(moved_at) > halt and moved_at[halt] - last_move >= QUIET_SECONDS
     return Trust.FREE if quiet_today or quiet_before else Trust.ON_PROBATION
-
-
-def _chance(wrong: int, moves: int, share: float) -> float:
-    """How likely exactly so many are wrong; by logarithms, for a thousand moves have more ways than a float holds."""
-    ways = lgamma(moves + 1) - lgamma(wrong + 1) - lgamma(moves - wrong + 1)
-    return exp(ways + wrong * log(share) + (moves - wrong) * log(1 - share))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, MoveTo, Part, TrainingSet
 from sortd.errors import SortdError
 from sortd.judgement.calibrate import BoolVector
+from sortd.judgement.chance import at_most
 from sortd.judgement.decide import decide
 from sortd.learn.candidates import CANDIDATES
 from sortd.learn.train import NothingToLearn, train
@@ -179,9 +179,7 @@ class Drawn:
         share = _share(self.right & self.inside, self.moved, self.weights)
         if share is None:
             return True
-        at_most = round(share * moves)
-        chance = sum(comb(moves, k) * target**k * (1 - target) ** (moves - k) for k in range(at_most + 1))
-        return chance >= UNLIKELY
+        return at_most(round(share * moves), moves, target) >= UNLIKELY
 
     def _oracle(self, target: float) -> float:
         """Rank all by the score, move as many of the best as keep the target: the share of the insiders moved."""
