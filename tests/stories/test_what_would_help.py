@@ -90,7 +90,7 @@ def test_a_slip_of_the_hand_is_told_until_it_is_mended(household: Make, capsys: 
     report.status(status(house.config))
     assert "\nmay be misfiled: cats/slip.mp4 looks like dogs\n" in capsys.readouterr().out
     told = explained(house, "cats/slip.mp4")
-    report.explain(told)
+    report.explain(told, names={})
     assert f"\nlooks more like dogs ({told['suspect']['confidence']:.2f})\n" in capsys.readouterr().out
     assert explained(house, "cats/1.mp4")["suspect"] is None
     house.move("cats/slip.mp4", "dogs/slip.mp4")
