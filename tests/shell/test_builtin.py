@@ -198,7 +198,7 @@ def test_how_loud_a_sound_was_recorded_hardly_changes_what_it_is() -> None:
     assert cosine(loud, other) < 0.5
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 300),
     width=st.integers(1, 300),

@@ -98,7 +98,7 @@ def test_the_frames_are_bit_for_bit_those_of_a_full_decode(tmp_path: Path, encod
         assert same(sample.following, [*evenly([*frames[1:], frames[-1]], count)[:-1], frames[-1 if count > 1 else 1]])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     ticks=st.sets(st.integers(0, 90), min_size=1, max_size=60).map(sorted),
     options=st.fixed_dictionaries({"g": st.integers(1, 30), "bf": st.integers(0, 5)}),

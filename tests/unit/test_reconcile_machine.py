@@ -112,4 +112,4 @@ class OwnerAndSorter(RuleBasedStateMachine):
 
 
 TestOwnerAndSorter = OwnerAndSorter.TestCase
-TestOwnerAndSorter.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestOwnerAndSorter.settings = settings(max_examples=200, stateful_step_count=40)
