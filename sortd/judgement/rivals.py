@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import comb
 
 from sortd.domain import Category, Fingerprint
+from sortd.judgement.chance import at_most
 
 Answers = Mapping[Fingerprint, Category | None]
 """What a classifier takes each video for that it has not learned from; None: it was not asked."""
@@ -33,9 +33,7 @@ class Contest:
     @property
     def why_not(self) -> str | None:
         """A sentence where the challenger is worse than chance explains; None: it is no worse."""
-        differ = self.won + self.lost
-        chance = sum(comb(differ, lost) for lost in range(self.lost, differ + 1)) / 2**differ
-        if chance >= _UNLIKELY:
+        if at_most(self.won, self.won + self.lost, 1 / 2) >= _UNLIKELY:
             return None
         return (
             f"of the filed videos it got {self.lost} wrong that the classifier before has right, and only {self.won}"
