@@ -10,7 +10,7 @@ from pathlib import PurePath
 from sortd.disk.guard import Guard
 from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
-from sortd.domain import Category, Fingerprint, Identity, Record, Sighting
+from sortd.domain import Fingerprint, Identity, Record, Sighting
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.categories import Folder
 from sortd.judgement.settle import Settler
@@ -234,11 +234,12 @@ class Looker:
 
     def _seen(self, stood: Mapping[PurePath, Sighting | None]) -> dict[PurePath, Sighting | None]:
         """What stands now at each path; where its folder came, went or changed this very moment the next tells."""
+        folders = self._memory.categories.standing()
         stands: dict[PurePath, Sighting | None] = {}
         for path, known in stood.items():
             sighting = self._library.look(path, known)
             category = self._library.category_of(path)
-            if sighting is None or category is None or self._stands(category):
+            if sighting is None or category is None or self._library.folder(category) in folders:
                 stands[path] = sighting
             elif path not in self._retouched:
                 self._touched.add(path)
@@ -246,10 +247,6 @@ class Looker:
                 continue
             self._retouched.discard(path)  # only a rescan or another hint tries more than twice
         return stands
-
-    def _stands(self, category: Category) -> bool:
-        """Whether its folder is still the one that it was found to be when this look began."""
-        return self._memory.categories.stands(self._library.folder(category))
 
     def _hand_on(self, old: Fingerprint, new: Fingerprint) -> None:
         """A file was changed where it stands (tags were edited, a download went on): still the same video to its owner.

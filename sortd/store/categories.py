@@ -20,6 +20,10 @@ class Categories:
         rows = self._db.execute("SELECT id, name, device, inode, present FROM categories ORDER BY name")
         return [Known(row[0], category_of(row[1]), row[2], row[3], bool(row[4])) for row in rows]
 
+    def standing(self) -> set[Folder]:
+        """The folders of all categories that stand, as they were at the last look."""
+        return {Folder(known.name, known.device, known.inode) for known in self.all() if known.present}
+
     def stands(self, folder: Folder | None) -> bool:
         """Whether this is the folder of a category that stands, on the same disk as at the last look."""
         query = "SELECT 1 FROM categories WHERE name = ? AND device = ? AND inode = ? AND present"
