@@ -9,15 +9,10 @@ import numpy as np
 from sortd.commands.facts import Reading, decision, verdicts
 from sortd.domain import Leave, Reason
 from sortd.judgement.asking import doubt, most_instructive
+from sortd.judgement.decide import LEFT_TO_THE_OWNER
 from sortd.learn.classifier import likeness, unit_parts
 
-UNDECIDED = {
-    Reason.NO_CLASSIFIER,
-    Reason.TOO_FEW_EXAMPLES,
-    Reason.UNFAMILIAR,
-    Reason.LOW_CONFIDENCE,
-    Reason.CLOSE_CALL,
-}
+UNDECIDED = (LEFT_TO_THE_OWNER | {Reason.NO_CLASSIFIER}) - {Reason.VETOED}
 """Reasons that the owner's word would help against; the others are of something else than doubt."""
 
 LOOKED_AT = 10

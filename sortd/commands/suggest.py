@@ -19,6 +19,7 @@ from sortd.disk.library import Library
 from sortd.disk.names import stem_of
 from sortd.domain import FeatureSpace, Fingerprint, Leave, Matrix, Reason
 from sortd.errors import SortdError
+from sortd.judgement.decide import LEFT_TO_THE_OWNER
 from sortd.judgement.suggest import Said, names_for, words_of
 from sortd.learn.groups import DULL, groups_of
 
@@ -28,14 +29,7 @@ SHOWN = "suggested.json"
 UNSORTED, FILED = 3000, 1000
 """So many videos are compared at most, always the same ones: what is learned from their groups files the rest."""
 
-UNDECIDED = {
-    Reason.NO_CLASSIFIER,
-    Reason.TOO_FEW_EXAMPLES,
-    Reason.VETOED,
-    Reason.UNFAMILIAR,
-    Reason.LOW_CONFIDENCE,
-    Reason.CLOSE_CALL,
-}
+UNDECIDED = LEFT_TO_THE_OWNER | {Reason.NO_CLASSIFIER}
 """Why a video is left that no category is about to get."""
 
 MOST_NAMES = 3

@@ -7,6 +7,11 @@ from math import inf
 
 from sortd.domain import Category, Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
 
+LEFT_TO_THE_OWNER = frozenset(
+    {Reason.TOO_FEW_EXAMPLES, Reason.VETOED, Reason.UNFAMILIAR, Reason.LOW_CONFIDENCE, Reason.CLOSE_CALL}
+)
+"""With these only the owner could file a video; with any other it stands there because sortd may not move it yet."""
+
 
 def decide(
     prediction: Prediction | None,

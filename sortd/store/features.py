@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Matrix, Part, Reason
+from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Matrix, Part
+from sortd.judgement.decide import LEFT_TO_THE_OWNER
 from sortd.judgement.fuse import fuse
 from sortd.store.database import Database, category_of, parsed
 
@@ -30,15 +31,6 @@ _TAKEN_OUT = (
 
 PASSED_OVER_AFTER = 5
 """So many videos that came later must have been filed by hand until one that still stands there was passed over."""
-
-LEFT_TO_THE_OWNER = (
-    Reason.TOO_FEW_EXAMPLES,
-    Reason.VETOED,
-    Reason.UNFAMILIAR,
-    Reason.LOW_CONFIDENCE,
-    Reason.CLOSE_CALL,
-)
-"""With these only the owner could file a video; with any other it stands there because sortd may not move it yet."""
 
 
 class Features:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import contextmanager
 from pathlib import PurePath
 
 import numpy as np
@@ -24,10 +25,10 @@ from sortd.domain import (
 )
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.categories import Folder
+from sortd.judgement.decide import LEFT_TO_THE_OWNER
 from sortd.judgement.trust import Word
 from sortd.store.classifiers import Adopted
 from sortd.store.decisions import DecisionLog
-from sortd.store.features import LEFT_TO_THE_OWNER
 from sortd.store.memory import Memory
 from sortd.store.migrations import MIGRATIONS
 
@@ -224,28 +225,32 @@ def test_decisions_are_appended_once_each_and_only_when_committed(memory, tmp_pa
     assert json.loads(line) == {"n": 1, "at": 1.0, "did": "labelled", "category": "w\udce9ddings"}
 
 
-def test_an_index_of_an_older_sortd_is_brought_up_to_date_with_all_it_knows(tmp_path):
-    old = sqlite3.connect(tmp_path / "index.db")
-    old.executescript(MIGRATIONS[0])
-    old.execute("PRAGMA user_version = 1")
+@contextmanager
+def of_version(version, state):
+    """An index that an older sortd made, which knows one video; what is written to it is there when it is opened."""
+    old = sqlite3.connect(state / "index.db")
+    for script in MIGRATIONS[:version]:
+        old.executescript(script)
+    old.execute(f"PRAGMA user_version = {version}")
     old.execute("INSERT INTO videos (fingerprint, first_seen) VALUES ('clip', 1.0)")
-    old.execute("INSERT INTO features (fingerprint, extractor, version, details) VALUES ('clip', 'speech', '1', '{}')")
+    yield old
     old.commit()
     old.close()
+
+
+def test_an_index_of_an_older_sortd_is_brought_up_to_date_with_all_it_knows(tmp_path):
+    with of_version(1, tmp_path) as old:
+        old.execute(
+            "INSERT INTO features (fingerprint, extractor, version, details) VALUES ('clip', 'speech', '1', '{}')"
+        )
     memory = Memory.open(tmp_path, SPACE)
     assert memory.features.of(CLIP, SPACE)["speech"].frames is None
     memory.database.close()
 
 
 def test_paths_that_an_older_sortd_wrote_as_text_are_found_again(tmp_path):
-    old = sqlite3.connect(tmp_path / "index.db")
-    for script in MIGRATIONS[:4]:
-        old.executescript(script)
-    old.execute("PRAGMA user_version = 4")
-    old.execute("INSERT INTO videos (fingerprint, first_seen) VALUES ('clip', 1.0)")
-    old.execute("INSERT INTO files VALUES (x'6b697474656e732f' || ?, 'clip', 1, 2, 3, 0)", (bytes(NOT_UTF8),))
-    old.commit()
-    old.close()
+    with of_version(4, tmp_path) as old:
+        old.execute("INSERT INTO files VALUES (x'6b697474656e732f' || ?, 'clip', 1, 2, 3, 0)", (bytes(NOT_UTF8),))
     memory = Memory.open(tmp_path, SPACE)
     assert [known.path for known in memory.index.sightings(CLIP)] == ["kittens" / NOT_UTF8]
     assert memory.index.known("kittens" / NOT_UTF8)
@@ -253,16 +258,11 @@ def test_paths_that_an_older_sortd_wrote_as_text_are_found_again(tmp_path):
 
 
 def test_what_was_taken_out_under_an_older_sortd_can_be_filed_back(tmp_path):
-    old = sqlite3.connect(tmp_path / "index.db")
-    for script in MIGRATIONS[:5]:
-        old.executescript(script)
-    old.execute("PRAGMA user_version = 5")
-    old.execute("INSERT INTO categories VALUES (1, x'736561', 1, 1, 1, 4, 2, 9.0)")
-    old.execute("INSERT INTO videos (fingerprint, first_seen) VALUES ('clip', 1.0)")
-    old.execute("INSERT INTO vetoes VALUES ('clip', 1)")
-    old.execute("INSERT INTO moves (fingerprint, category, confidence, state, at) VALUES ('clip', 1, 0.9, 'undone', 5)")
-    old.commit()
-    old.close()
+    with of_version(5, tmp_path) as old:
+        old.execute("INSERT INTO categories VALUES (1, x'736561', 1, 1, 1, 4, 2, 9.0)")
+        old.execute("INSERT INTO vetoes VALUES ('clip', 1)")
+        move = "INSERT INTO moves (fingerprint, category, confidence, state, at)"
+        old.execute(f"{move} VALUES ('clip', 1, 0.9, 'undone', 5)")
     memory = Memory.open(tmp_path, SPACE)
     for _ in range(2):
         memory.live.filed(CLIP, Category("sea"), kept_from=None)
