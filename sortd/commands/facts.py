@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from sortd.learn.classifier import Classifier, UnusableClassifier, columns_of, l
 from sortd.service.judge import Judge, Verdict
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.store import backup
+from sortd.store.journal import Entry
 from sortd.store.memory import INDEX_NAME, Memory
 
 NEIGHBOURS = 5
@@ -180,8 +181,8 @@ def _suspects(read: Reading) -> Iterator[tuple[Fingerprint, dict[str, Any]]]:
             yield clip, {"category": home, "like": like, "confidence": round(suspect["confidence"], 4)}
 
 
-def history(read: Reading) -> list[dict[str, Any]]:
-    """The moves made, the latest first."""
+def history(moves: Iterable[Entry]) -> list[dict[str, Any]]:
+    """What is told of moves, in their order."""
     return [
         {
             "id": entry.number,
@@ -192,13 +193,8 @@ def history(read: Reading) -> list[dict[str, Any]]:
             "confidence": round(entry.confidence, 4),
             "state": entry.state,
         }
-        for entry in read.memory.journal.recent()
+        for entry in moves
     ]
-
-
-def asked_for(read: Reading) -> set[int]:
-    """Which of the moves were the owner's own word."""
-    return {entry.number for entry in read.memory.journal.recent() if entry.placed_by is Placer.OWNER}
 
 
 def decision(verdict: Verdict) -> dict[str, Any]:

@@ -108,8 +108,9 @@ def history(
     from sortd.commands import facts, report  # noqa: PLC0415 - as above
 
     with facts.reading(settings) as read:
-        told, asked_for = ([], set()) if read is None else (facts.history(read), facts.asked_for(read))
-    show(told, partial(report.history, asked_for=asked_for), as_json=as_json)
+        moves = [] if read is None else read.memory.journal.recent()
+    asked_for = {move.number for move in moves if move.asked_for}
+    show(facts.history(moves), partial(report.history, asked_for=asked_for), as_json=as_json)
 
 
 @app.command()
