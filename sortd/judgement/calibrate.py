@@ -114,7 +114,7 @@ class Evidence:
     distance: Vector
     """[n], to its nearest example; 2 where there is none."""
     weights: Vector
-    """[n], how many videos of the stream each stands for: 1 for an example."""
+    """[n], how many videos of the stream each stands for."""
     most: float = 1.0
     """The share of the examples that may move at most."""
 

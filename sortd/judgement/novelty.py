@@ -1,7 +1,9 @@
-"""How a video that belongs to no category would look, and how many of those there are.
+"""How the new videos differ from the filed ones: how many belong to no category, how those look, how hard the rest are.
 
 Share of outsiders: Blanchard, Lee and Scott, "Semi-supervised novelty detection" (2010).
 Weights that give a mean: Hainmueller, "Entropy balancing for causal effects" (2012).
+Evidence weighted to be as what comes: Shimodaira, "Improving predictive inference under covariate shift by weighting
+the log-likelihood function" (2000). What weighted evidence is worth: Kish, "Survey sampling" (1965).
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ _BOUND = 0.25
 _LEAST_LIKE = 0.1
 _FAR = 0.55
 _STEEPEST = 3.0
+_GENTLE = 0.5
+"""Standard deviations by which the evidence may be shifted: a fifth of it is given up for that at most, or about so."""
 _HALVINGS = 40
 _TINY = 1e-9
 _SURE = 30.0
@@ -90,13 +94,24 @@ def are_far(known: Vector, imagined: Vector, unsorted: Vector, share: float) -> 
     return middle - mean >= _FAR * (middle - floor)
 
 
-def balanced(values: Vector, mean: float) -> Vector:
+def as_the_unsorted(known: Vector, unsorted: Vector) -> Vector:
+    """How much each of the known counts, [n], so that in the mean they are as sure as the unsorted.
+
+    Both are log-odds, of videos that belong. New videos may be easier or harder than those held out, and the limits are
+    for the new ones. Weights cost evidence: together they come to as many as would tell as much without.
+    """
+    weights = balanced(known, float(unsorted.mean()), steepest=_GENTLE)
+    worth: Vector = weights * (weights.sum() / (weights**2).sum())
+    return worth
+
+
+def balanced(values: Vector, mean: float, *, steepest: float = _STEEPEST) -> Vector:
     """Weights [n], 1 in the mean, under which the values have this mean, or one as near to it as is reasonable."""
     spread = float(values.std())
     if spread == 0:
         return np.ones(len(values), np.float32)
     shifted = (values - values.mean()) / spread
-    low, high = -_STEEPEST, _STEEPEST
+    low, high = -steepest, steepest
     for _ in range(_HALVINGS):
         slope = (low + high) / 2
         weights = np.exp(slope * shifted)

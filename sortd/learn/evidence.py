@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from sortd.domain import Matrix, Vector
 from sortd.judgement.calibrate import BoolVector, softmax, temperature_for
-from sortd.judgement.novelty import HALF, are_far, balanced, marks, mean_of_outsiders, share_of_outsiders
+from sortd.judgement.novelty import (
+    HALF,
+    are_far,
+    as_the_unsorted,
+    balanced,
+    marks,
+    mean_of_outsiders,
+    share_of_outsiders,
+)
 from sortd.learn.classifier import Layer, layer_scores, neighbour_scores
 from sortd.learn.folds import Numbers
 
@@ -161,8 +169,9 @@ def try_out(lesson: Lesson, fit: Fit, scores: Matrix, *, temperature: float, uns
     belongs = lesson.owners[held] < lesson.n_categories
     inside = _part(lesson, held[belongs], scores[held[belongs]])
     signs = HALF if unsorted is None else share_of_outsiders(inside.marks[:, 0], unsorted[:, 0])
-    if not signs and belongs.all():
-        return _joined(lesson, [inside], np.empty(0), temperature=temperature, share=0.0)
+    if unsorted is not None and not signs and belongs.all():
+        weights = as_the_unsorted(inside.marks[:, 0], unsorted[:, 0])
+        return _joined(lesson, [inside], weights, temperature=temperature, share=0.0)
     known = _part(lesson, held[~belongs], scores[held[~belongs]])
     imagined = _part(lesson, *left_out_scores(fit, lesson))
     # One category alone is always sure: that says nothing.
@@ -180,6 +189,7 @@ def try_out(lesson: Lesson, fit: Fit, scores: Matrix, *, temperature: float, uns
     weights = np.append(np.ones(len(known.rows)), weights * _IMAGINED / max(1, len(weights)))
     share = max(HALF, signs)
     weights *= share / (1 - share) * len(inside.rows) / weights.sum()
+    weights = np.append(np.ones(len(inside.rows)), weights)
     return _joined(lesson, [inside, known, imagined], weights, temperature=temperature, share=share, most=most)
 
 
@@ -197,21 +207,21 @@ def _part(lesson: Lesson, rows: Numbers, scores: Matrix) -> _Part:
 def _joined(
     lesson: Lesson,
     parts: Sequence[_Part],
-    outside: NDArray[np.floating[Any]],
+    weights: NDArray[np.floating[Any]],
     *,
     temperature: float,
     share: float,
     most: float = 1.0,
 ) -> Trial:
-    """Make one trial of the parts, of which the first holds those that belong; `outside` are the others' weights."""
-    inside, *_ = parts
+    """Make one trial of the parts, of which the first holds those that belong."""
+    inside, *others = parts
     scores = np.concatenate([part.scores for part in parts])[:, : lesson.n_categories]
     return Trial(
-        truth=np.append(lesson.owners[inside.rows], np.full(len(outside), -1)),
+        truth=np.append(lesson.owners[inside.rows], np.full(sum(len(part.rows) for part in others), -1)),
         predicted=scores.argmax(axis=1),
         probabilities=softmax(scores, temperature),
         marks=np.concatenate([part.marks for part in parts]),
-        weights=np.append(np.ones(len(inside.rows)), outside).astype(np.float32),
+        weights=weights.astype(np.float32),
         outsiders=share,
         most=most,
     )

@@ -155,6 +155,26 @@ def test_what_was_tested_on_known_afternoons_does_not_keep_out_what_was_tested_o
     assert why_worse(data, easy, hard) is None
 
 
+def test_the_limit_is_set_for_videos_as_plain_as_the_unsorted_are() -> None:
+    families = Families(KINDS)
+
+    def clips(plain: int, blurred: int) -> dict[str, Matrix]:
+        rows = {}
+        for kind in KINDS:
+            seen = families.clips(kind, plain + blurred)
+            seen[plain:] += families.random.normal(size=(blurred, SPACE.dim)).astype(np.float32) * 0.6
+            rows[kind] = unit_parts(seen, SPACE)
+        return rows
+
+    data = labels(clips(plain=30, blurred=30))
+    like_the_filed, plainer = (
+        learn(replace(data, unsorted=np.concatenate(list(rows.values()))), candidates=["logreg"])
+        for rows in (clips(20, 20), clips(32, 8))
+    )
+    assert like_the_filed.report.outsiders == plainer.report.outsiders == 0
+    assert max(plainer.policy.min_confidence.values()) < min(like_the_filed.policy.min_confidence.values())
+
+
 def test_ten_copies_of_one_clip_are_one_example() -> None:
     families = Families(KINDS)
     copies = np.repeat(families.clips("cats", 1), 10, axis=0)

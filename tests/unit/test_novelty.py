@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from sortd.domain import Vector
-from sortd.judgement.novelty import are_far, balanced, marks, mean_of_outsiders, reckoned_with, share_of_outsiders
+from sortd.judgement.novelty import (
+    are_far,
+    as_the_unsorted,
+    balanced,
+    marks,
+    mean_of_outsiders,
+    reckoned_with,
+    share_of_outsiders,
+)
 
 
 def sureness(number: int, *, around: float, seed: int) -> Vector:
@@ -61,6 +69,24 @@ def test_weights_move_the_mean_where_it_is_wished_within_reason() -> None:
     far = balanced(values, -5)
     assert 0 < far @ values / far.sum() < 0.3
     assert (balanced(np.ones(4, np.float32), 0.2) == 1).all()
+
+
+@pytest.mark.parametrize("around", [2.7, 3.3])
+def test_the_known_count_so_that_they_are_as_sure_as_the_unsorted(around: float) -> None:
+    known, unsorted = sureness(200, around=3, seed=1), sureness(300, around=around, seed=2)
+    weights = as_the_unsorted(known, unsorted)
+    assert weights @ known / weights.sum() == pytest.approx(unsorted.mean(), abs=0.01)
+    assert 150 < weights.sum() < 200
+
+
+def test_the_known_that_are_as_sure_as_the_unsorted_count_as_one_each() -> None:
+    known = sureness(200, around=3, seed=1)
+    assert as_the_unsorted(known, known[::-1]) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_known_give_up_no_more_than_a_third_of_their_evidence_however_easy_the_unsorted_are() -> None:
+    weights = as_the_unsorted(sureness(200, around=0, seed=1), sureness(300, around=20, seed=2))
+    assert 200 * 2 / 3 < weights.sum() < 200
 
 
 def test_the_marks_are_log_odds_and_likenesses_with_the_outsiders_last() -> None:
