@@ -106,7 +106,7 @@ def test_a_play_list_in_disguise_opens_no_other_file_and_no_connection(home, tmp
 def slow(tmp_path_factory) -> Path:
     """A film that takes so long to decode that its decoder can be met."""
     path = tmp_path_factory.mktemp("slow") / "slow.avi"
-    return shoot(path, "mpeg4", size=(640, 480), rate=240, frames=1500)
+    return shoot(path, "mpeg4", size=(1280, 960), rate=240, frames=1500)
 
 
 def decoder_of(home, name: str) -> int | None:
