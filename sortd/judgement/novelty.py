@@ -23,8 +23,8 @@ _BOUND = 0.25
 _LEAST_LIKE = 0.1
 _FAR = 0.55
 _STEEPEST = 3.0
-_GENTLE = 0.5
-"""Standard deviations by which the evidence may be shifted: a fifth of it is given up for that at most, or about so."""
+_GENTLE = 1.0
+"""Standard deviations by which the evidence may be shifted: farther, a few of its examples would stand for all."""
 _HALVINGS = 40
 _TINY = 1e-9
 _SURE = 30.0

@@ -79,7 +79,7 @@ def train(
             twins,
             likenesses,
             n_categories=len(categories),
-            unsorted_nearest=likeness(unsorted, vectors, space).max(axis=1) if len(unsorted) >= FEW else None,
+            unsorted_nearest=_nearest(unsorted, vectors, outsiders, space) if len(unsorted) >= FEW else None,
         )
         mean = _mean(vectors, space)
         named, names = name_rows(data.names, categories, labelled, vectors, space=space)
@@ -178,6 +178,15 @@ def _some(rows: Matrix | None, space: FeatureSpace, *, most: int, seed: int) -> 
         return np.zeros((0, space.dim), np.float32)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
     return _as_kept(rows[chosen], space)
+
+
+def _nearest(unsorted: Matrix, vectors: Matrix, outsiders: Matrix, space: FeatureSpace) -> Vector:
+    """Likeness of the unsorted to their nearest example, without those that are nearer to a known outsider: [<= n]."""
+    nearest: Vector = likeness(unsorted, vectors, space).max(axis=1)
+    if not len(outsiders):
+        return nearest
+    belongs = nearest > likeness(unsorted, outsiders, space).max(axis=1)
+    return nearest[belongs] if belongs.any() else nearest
 
 
 def _as_kept(vectors: Matrix, space: FeatureSpace) -> Matrix:

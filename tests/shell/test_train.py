@@ -155,6 +155,28 @@ def test_what_was_tested_on_known_afternoons_does_not_keep_out_what_was_tested_o
     assert why_worse(data, easy, hard) is None
 
 
+def test_passed_over_videos_among_the_unsorted_do_not_make_the_test_harder() -> None:
+    random = np.random.default_rng(0)
+
+    def of_afternoons(centres: Matrix, each: int) -> Matrix:
+        clips = np.repeat(centres, each, axis=0)
+        return unit_parts((clips + random.normal(size=clips.shape) * 0.2).astype(np.float32), SPACE)
+
+    families = Families(KINDS, seed=1)
+    filed = {
+        kind: families.centres[kind] * 0.25 + random.normal(size=(6, SPACE.dim)).astype(np.float32) * 0.8
+        for kind in KINDS
+    }
+    more = np.concatenate([of_afternoons(afternoons, 4) for afternoons in filed.values()])
+    strangers = of_afternoons(random.normal(size=(1, SPACE.dim)).astype(np.float32), 150)
+    data = labels({kind: of_afternoons(afternoons, 8) for kind, afternoons in filed.items()})
+    data = replace(data, passed_over=strangers[:50])
+    among_their_like, among_strangers = (
+        learn(replace(data, unsorted=rows), candidates=["knn"]) for rows in (more, np.concatenate([more, strangers]))
+    )
+    assert among_strangers.closeness == among_their_like.closeness
+
+
 def test_the_limit_is_set_for_videos_as_plain_as_the_unsorted_are() -> None:
     families = Families(KINDS)
 

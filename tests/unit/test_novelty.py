@@ -84,9 +84,9 @@ def test_the_known_that_are_as_sure_as_the_unsorted_count_as_one_each() -> None:
     assert as_the_unsorted(known, known[::-1]) == pytest.approx(1, abs=1e-3)
 
 
-def test_the_known_give_up_no_more_than_a_third_of_their_evidence_however_easy_the_unsorted_are() -> None:
+def test_a_few_of_the_known_never_stand_for_all_however_easy_the_unsorted_are() -> None:
     weights = as_the_unsorted(sureness(200, around=0, seed=1), sureness(300, around=20, seed=2))
-    assert 200 * 2 / 3 < weights.sum() < 200
+    assert 60 < weights.sum() < 100
 
 
 def test_the_marks_are_log_odds_and_likenesses_with_the_outsiders_last() -> None:
