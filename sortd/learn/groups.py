@@ -52,7 +52,7 @@ def groups_of(unsorted: Matrix, filed: Matrix, *, space: FeatureSpace) -> list[N
     found = [
         group[group < len(unsorted)]
         for group in _apart(clusters, likenesses)
-        if (group >= len(unsorted)).mean() <= _FILED
+        if (group >= len(unsorted)).sum() <= _FILED * len(group)
     ]
     return sorted((group for group in found if len(np.unique(twins[group])) >= FEWEST), key=len, reverse=True)
 

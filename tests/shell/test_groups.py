@@ -52,6 +52,11 @@ def test_copies_of_one_video_are_one_video():
     assert found(np.concatenate([copies, strays(20)])) == []
 
 
+def test_two_tight_groups_that_are_as_like_each_other_are_none():
+    one = kind(1, 6, noise=0.02)
+    assert found(np.concatenate([one, one + 0.1 * kind(2, 6, noise=0.02), strays(20)])) == []
+
+
 @pytest.mark.parametrize("shift", [0, 1])
 def test_noise_has_no_groups(shift):
     noise = np.random.default_rng(3).normal(size=(300, 128)).astype(np.float32) + shift
