@@ -30,7 +30,7 @@ _EVEN_ODDS = 0.5
 _NEARLY_CERTAIN = 1 - 1e-6
 _UNLIKELY = 0.05
 _HALVINGS = 20
-_PLAINLY = 1.2
+_PLAINLY = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +184,12 @@ def threshold_for(
     return min(lowest, 1 / (1 + exp(-(start + _SLACK * (end - start)))))
 
 
+def movable(confidence: Vector, correct: BoolVector, target_precision: float, weights: Vector) -> int:
+    """How many of the examples would rightly move from the threshold for them on."""
+    limit = threshold_for(confidence, correct, target_precision, weights)
+    return 0 if limit is None else int((correct & (confidence >= limit)).sum())
+
+
 def _log_odds(probability: float) -> float:
     bounded = min(max(probability, 1 - _NEARLY_CERTAIN), _NEARLY_CERTAIN)
     return log(bounded / (1 - bounded))
@@ -265,22 +271,25 @@ def policy_for(
 def _plain_enough(evidence: Evidence, among: BoolVector, target_precision: float) -> BoolVector:
     """Which of these categories may move: [categories].
 
-    Where some draw in what is not theirs, they would keep all others from moving: the worst are left out if that
-    lets plainly more of the known videos move.
+    Where some draw in what is not theirs, they would keep all others from moving. One after the other is left out,
+    always the one without which most of the known videos can move, or else the worst; it stays so where that is
+    plainly more than before.
     """
-    wrong, right = (
-        np.bincount(evidence.predicted, evidence.weights * flags, minlength=len(among))
-        for flags in (~evidence.correct, evidence.correct)
-    )
-    worst_first = np.argsort(-wrong / np.maximum(wrong + right, 1e-9), kind="stable")
-    best, most = among, -1.0
-    left = among.copy()
-    for number in worst_first:
-        pool = left[evidence.predicted]
-        confidence, correct = evidence.confidence[pool], evidence.correct[pool]
-        threshold = threshold_for(confidence, correct, target_precision, evidence.weights[pool])
-        moved = 0 if threshold is None else int((correct & (confidence >= threshold)).sum())
-        if moved > _PLAINLY * most:
-            best, most = left.copy(), moved
-        left[number] = False
+    surest_first = np.argsort(-evidence.confidence, kind="stable")  # sorted once, it is quickly sorted again
+    confidence, correct = evidence.confidence[surest_first], evidence.correct[surest_first]
+    predicted, weights = evidence.predicted[surest_first], evidence.weights[surest_first]
+    numbers = np.arange(len(among))
+    wrong, right = (np.bincount(predicted, weights * flags, len(among)) for flags in (~correct, correct))
+    worst = wrong / np.maximum(wrong + right, 1e-9)
+
+    def moving(left: BoolVector) -> int:
+        pool = left[predicted]
+        return movable(confidence[pool], correct[pool], target_precision, weights[pool])
+
+    best, left, most = among, among, moving(among)
+    while correct[left[predicted]].sum() > _PLAINLY * most:
+        moves, _, out = max((moving(left & (numbers != number)), worst[number], number) for number in numbers[left])
+        left = left & (numbers != out)
+        if moves > _PLAINLY * most:
+            best, most = left, moves
     return best

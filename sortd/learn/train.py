@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
 from sortd.errors import SortdError
 from sortd.judgement.account import category_reports, suspects
-from sortd.judgement.calibrate import CandidateReport, Evidence, Report, policy_for, temperature_for, threshold_for
+from sortd.judgement.calibrate import CandidateReport, Evidence, Report, movable, policy_for, temperature_for
 from sortd.judgement.novelty import FEW, reckoned_with
 from sortd.learn.candidates import CANDIDATES, best_of, fit
 from sortd.learn.classifier import Classifier, Layer, centre, likeness, presence, unit_parts
@@ -268,5 +268,4 @@ def _movable(probabilities: Matrix, lesson: Lesson, target_precision: float) -> 
     known = probabilities[:, : lesson.n_categories]
     confidence, right = known.max(axis=1), known.argmax(axis=1) == truth
     weights = np.where(inside, 1.0, inside.sum() / max(1, (~inside).sum())).astype(np.float32)
-    limit = threshold_for(confidence, right, target_precision, weights)
-    return 0 if limit is None else int((right & (confidence >= limit)).sum())
+    return movable(confidence, right, target_precision, weights)

@@ -207,6 +207,29 @@ def test_a_category_that_draws_others_in_is_tightened_while_the_other_keeps_its_
     assert (moved & ~mixed.correct).sum() == 1
 
 
+def test_the_one_folder_that_spoils_the_surest_waits_and_not_those_that_are_merely_worse() -> None:
+    cats, dogs, birds = 0, 1, 2
+    taken = [
+        (60, cats, cats, 0.9),
+        (40, dogs, dogs, 0.8),
+        (14, cats, dogs, 0.3),
+        (10, birds, birds, 0.95),
+        (3, cats, birds, 0.99),
+    ]
+    times, *told = zip(*taken, strict=True)
+    truth, predicted, confidence = (np.repeat(column, times) for column in told)
+    labels = np.bincount(truth)
+    three = replace(
+        on_cats_and_dogs(truth % 2, predicted % 2, confidence.astype(np.float32)),
+        categories=(CATS, DOGS, Category("birds")),
+        labels=labels,
+        distinct=labels,
+        truth=truth,
+        predicted=predicted,
+    )
+    assert set(policy(three).min_confidence) == {CATS, DOGS}
+
+
 def test_what_is_likelier_wrong_than_right_never_moves_however_sure_the_others_are() -> None:
     known = evidence()
     doubtful = replace(known, confidence=np.where(np.arange(len(known.truth)) % 20 == 0, 0.3, known.confidence))
