@@ -30,7 +30,6 @@ _EVEN_ODDS = 0.5
 _NEARLY_CERTAIN = 1 - 1e-6
 _UNLIKELY = 0.05
 _HALVINGS = 20
-_PLAINLY = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,25 +270,22 @@ def policy_for(
 def _plain_enough(evidence: Evidence, among: BoolVector, target_precision: float) -> BoolVector:
     """Which of these categories may move: [categories].
 
-    Where some draw in what is not theirs, they would keep all others from moving. One after the other is left out,
-    always the one without which most of the known videos can move, or else the worst; it stays so where that is
-    plainly more than before.
+    Where some draw in what is not theirs, they would keep all others from moving: those that do so most among the
+    surest half are left out, if more of the known videos can move then by more than a standard deviation of their
+    number.
     """
-    surest_first = np.argsort(-evidence.confidence, kind="stable")  # sorted once, it is quickly sorted again
-    confidence, correct = evidence.confidence[surest_first], evidence.correct[surest_first]
-    predicted, weights = evidence.predicted[surest_first], evidence.weights[surest_first]
-    numbers = np.arange(len(among))
-    wrong, right = (np.bincount(predicted, weights * flags, len(among)) for flags in (~correct, correct))
-    worst = wrong / np.maximum(wrong + right, 1e-9)
-
-    def moving(left: BoolVector) -> int:
-        pool = left[predicted]
-        return movable(confidence[pool], correct[pool], target_precision, weights[pool])
-
-    best, left, most = among, among, moving(among)
-    while correct[left[predicted]].sum() > _PLAINLY * most:
-        moves, _, out = max((moving(left & (numbers != number)), worst[number], number) for number in numbers[left])
-        left = left & (numbers != out)
-        if moves > _PLAINLY * most:
-            best, most = left, moves
+    sure = evidence.confidence >= np.median(evidence.confidence[evidence.inside])
+    wrong, right = (
+        np.bincount(evidence.predicted, evidence.weights * (sure & flags), minlength=len(among))
+        for flags in (~evidence.correct, evidence.correct)
+    )
+    worst_first = np.argsort(-wrong / np.maximum(wrong + right, 1e-9), kind="stable")
+    best, most = among, 0
+    left = among.copy()
+    for number in worst_first:
+        pool = left[evidence.predicted]
+        moves = movable(evidence.confidence[pool], evidence.correct[pool], target_precision, evidence.weights[pool])
+        if moves > most + np.sqrt(most):
+            best, most = left.copy(), moves
+        left[number] = False
     return best
