@@ -214,10 +214,10 @@ def _joined(
     most: float = 1.0,
 ) -> Trial:
     """Make one trial of the parts, of which the first holds those that belong."""
-    inside, *others = parts
+    inside, *_ = parts
     scores = np.concatenate([part.scores for part in parts])[:, : lesson.n_categories]
     return Trial(
-        truth=np.append(lesson.owners[inside.rows], np.full(sum(len(part.rows) for part in others), -1)),
+        truth=np.append(lesson.owners[inside.rows], np.full(len(weights) - len(inside.rows), -1)),
         predicted=scores.argmax(axis=1),
         probabilities=softmax(scores, temperature),
         marks=np.concatenate([part.marks for part in parts]),

@@ -17,7 +17,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
 from sortd.errors import SortdError
 from sortd.judgement.account import category_reports, suspects
-from sortd.judgement.calibrate import CandidateReport, Evidence, Report, movable, policy_for, temperature_for
+from sortd.judgement.calibrate import (
+    BoolVector,
+    CandidateReport,
+    Evidence,
+    Report,
+    movable,
+    policy_for,
+    temperature_for,
+)
 from sortd.judgement.novelty import FEW, reckoned_with
 from sortd.learn.candidates import CANDIDATES, best_of, fit
 from sortd.learn.classifier import Classifier, Layer, centre, likeness, presence, unit_parts
@@ -79,7 +87,7 @@ def train(
             twins,
             likenesses,
             n_categories=len(categories),
-            unsorted_nearest=_nearest(unsorted, vectors, outsiders, space) if len(unsorted) >= FEW else None,
+            unsorted_nearest=_nearest(unsorted, rows, owners < len(categories), space),
         )
         mean = _mean(vectors, space)
         named, names = name_rows(data.names, categories, labelled, vectors, space=space)
@@ -180,12 +188,16 @@ def _some(rows: Matrix | None, space: FeatureSpace, *, most: int, seed: int) -> 
     return _as_kept(rows[chosen], space)
 
 
-def _nearest(unsorted: Matrix, vectors: Matrix, outsiders: Matrix, space: FeatureSpace) -> Vector:
-    """Likeness of the unsorted to their nearest example, without those that are nearer to a known outsider: [<= n]."""
-    nearest: Vector = likeness(unsorted, vectors, space).max(axis=1)
-    if not len(outsiders):
-        return nearest
-    belongs = nearest > likeness(unsorted, outsiders, space).max(axis=1)
+def _nearest(unsorted: Matrix, rows: Matrix, labelled: BoolVector, space: FeatureSpace) -> Vector | None:
+    """Likeness of the unsorted to their nearest label, without those that are nearer to a known outsider: [<= n].
+
+    None: they are too few to tell.
+    """
+    if len(unsorted) < FEW:
+        return None
+    likenesses = likeness(unsorted, rows, space)
+    nearest: Vector = likenesses[:, labelled].max(axis=1)
+    belongs = nearest > likenesses[:, ~labelled].max(axis=1, initial=-np.inf)
     return nearest[belongs] if belongs.any() else nearest
 
 
