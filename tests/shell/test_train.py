@@ -132,22 +132,26 @@ def test_ten_times_as_many_of_one_kind_do_not_swallow_the_rest() -> None:
         assert best.count(name) >= 17
 
 
+def afternoons(kind: str, number: int, random: np.random.Generator) -> Matrix:
+    """Make the centres of so many afternoons of one kind, [number, dim]."""
+    return Families(KINDS, seed=1).centres[kind] * 0.25 + random.normal(size=(number, SPACE.dim)) * 0.8
+
+
+def clips_of(centres: Matrix, each: int, random: np.random.Generator) -> Matrix:
+    """Make so many clips of each afternoon, [number * each, dim]."""
+    clips = np.repeat(centres, each, axis=0)
+    return unit_parts((clips + random.normal(size=clips.shape) * 0.2).astype(np.float32), SPACE)
+
+
 def test_what_was_tested_on_known_afternoons_does_not_keep_out_what_was_tested_on_new_ones() -> None:
     random = np.random.default_rng(0)
 
-    def afternoons(number: int) -> Matrix:
-        return Families(KINDS, seed=1).centres[kind] * 0.25 + random.normal(size=(number, SPACE.dim)) * 0.8
-
-    def clips_of(centres: Matrix, each: int) -> Matrix:
-        clips = np.repeat(centres, each, axis=0)
-        return unit_parts((clips + random.normal(size=clips.shape) * 0.2).astype(np.float32), SPACE)
-
     known, new, folders = [], [], {}
     for kind in KINDS:
-        of_kind = afternoons(6)
-        folders[kind] = clips_of(of_kind, 8)
-        known.append(clips_of(of_kind, 4))
-        new.append(clips_of(afternoons(10), 4))
+        of_kind = afternoons(kind, 6, random)
+        folders[kind] = clips_of(of_kind, 8, random)
+        known.append(clips_of(of_kind, 4, random))
+        new.append(clips_of(afternoons(kind, 10, random), 4, random))
     data = labels(folders)
     easy, hard = (learn(replace(data, unsorted=np.concatenate(rows)), candidates=["knn"]) for rows in (known, new))
     assert easy.closeness < hard.closeness
@@ -157,19 +161,10 @@ def test_what_was_tested_on_known_afternoons_does_not_keep_out_what_was_tested_o
 
 def test_passed_over_videos_among_the_unsorted_do_not_make_the_test_harder() -> None:
     random = np.random.default_rng(0)
-
-    def of_afternoons(centres: Matrix, each: int) -> Matrix:
-        clips = np.repeat(centres, each, axis=0)
-        return unit_parts((clips + random.normal(size=clips.shape) * 0.2).astype(np.float32), SPACE)
-
-    families = Families(KINDS, seed=1)
-    filed = {
-        kind: families.centres[kind] * 0.25 + random.normal(size=(6, SPACE.dim)).astype(np.float32) * 0.8
-        for kind in KINDS
-    }
-    more = np.concatenate([of_afternoons(afternoons, 4) for afternoons in filed.values()])
-    strangers = of_afternoons(random.normal(size=(1, SPACE.dim)).astype(np.float32), 150)
-    data = labels({kind: of_afternoons(afternoons, 8) for kind, afternoons in filed.items()})
+    filed = {kind: afternoons(kind, 6, random) for kind in KINDS}
+    more = np.concatenate([clips_of(centres, 4, random) for centres in filed.values()])
+    strangers = clips_of(random.normal(size=(1, SPACE.dim)), 150, random)
+    data = labels({kind: clips_of(centres, 8, random) for kind, centres in filed.items()})
     data = replace(data, passed_over=strangers[:50])
     among_their_like, among_strangers = (
         learn(replace(data, unsorted=rows), candidates=["knn"]) for rows in (more, np.concatenate([more, strangers]))
