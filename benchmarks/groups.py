@@ -32,6 +32,9 @@ class World(NamedTuple):
 
 WORLDS = (World(99, 20, 0), World(8, 20, 2), World(99, 8, 0), World(3, 10, 3), World(2, 20, 0))
 
+RANDOM = 300
+"""So many random vectors."""
+
 
 class Found(NamedTuple):
     """What came of one draw; `pure` is of the grouped videos, NaN where none is."""
@@ -77,24 +80,20 @@ def main() -> None:
     for path in options.files:
         data = Embeddings.read(path)
         for world in WORLDS:
-            results = []
-            for seed in range(options.draws):
-                vectors, names, many = drawn(data, world, np.random.default_rng(seed))
-                results.append(measured(vectors, names, many, data.space))
-            tell(path.stem[:12], len(many), world.of_many, world.of_few, results)
-        results = []
-        for seed in range(options.draws):
-            vectors = np.random.default_rng(seed).normal(size=(300, data.space.dim)).astype(np.float32)
-            results.append(measured(vectors, ["random"] * len(vectors), [], data.space))
-        tell("random", 0, 0, len(vectors), results)
+            draws = [drawn(data, world, np.random.default_rng(seed)) for seed in range(options.draws)]
+            there_are = world._replace(many=len(draws[0][2]))
+            tell(path.stem[:12], there_are, [measured(*draw, data.space) for draw in draws])
+        noise = [np.random.default_rng(seed).normal(size=(RANDOM, data.space.dim)) for seed in range(options.draws)]
+        results = [measured(rows.astype(np.float32), ["random"] * RANDOM, [], data.space) for rows in noise]
+        tell("random", World(0, 0, RANDOM), results)
 
 
-def tell(file: str, many: int, of_many: int, of_few: int, results: list[Found]) -> None:
+def tell(file: str, world: World, results: list[Found]) -> None:
     """Print one row."""
     groups, pure, found, grouped = np.array(results).T
     mean_pure = f"{np.nanmean(pure):.2f}" if np.isfinite(pure).any() else "-"
     cells = [f"{groups.mean():.1f}", mean_pure, f"{found.mean():.1f}", f"{grouped.mean():.2f}"]
-    print(" | ".join([file, str(many), str(of_many), str(of_few), *cells]), flush=True)
+    print(" | ".join([file, *map(str, world), *cells]), flush=True)
 
 
 if __name__ == "__main__":
