@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sortd.domain import Category, Fingerprint, Matrix, Policy, Vector
 from sortd.judgement.chance import at_most
-from sortd.judgement.cuts import cuts_of, next_mistake
+from sortd.judgement.cuts import cuts_of, next_mistake, without_luck
 
 BoolVector = NDArray[np.bool_]
 Numbers = NDArray[np.integer[Any]]
@@ -249,9 +249,11 @@ def policy_for(
             continue
         target = targets.get(name, target_precision)
         common = threshold_for(confidence[pool], correct[pool], target, evidence.weights[pool])
-        own = pool & (predicted == number) & evidence.inside
         if common is None:
             continue
+        known, own = pool & evidence.inside, pool & evidence.inside & (predicted == number)
+        # Of the labels alone: outsiders are mistaken in every library, wherever its own are plain.
+        common = without_luck(common, confidence[known], correct[known], target_precision=target)
         threshold = tightened(max(common, least), confidence[own], correct[own], target_precision=target)
         if threshold is not None:
             min_confidence[name] = threshold

@@ -193,6 +193,18 @@ def test_two_clear_categories_may_move() -> None:
     assert limits.min_margin == pytest.approx(0.4, abs=0.01)
 
 
+@pytest.mark.parametrize(("mistaken", "moving"), [("dogs", 40 - 5), ("strangers", 40)])
+def test_few_labels_right_before_others_are_mistaken_may_be_so_by_luck(mistaken: str, moving: int) -> None:
+    among = evidence(labels=(23, 20))
+    least_sure = np.arange(43) < 3
+    doubts = replace(
+        among,
+        truth=np.where(least_sure, 1 if mistaken == DOGS else -1, among.truth),
+        confidence=np.where(least_sure, 0.6, among.confidence),
+    )
+    assert doubts.moved(policy(doubts)).sum() == moving
+
+
 def test_a_category_may_ask_for_more_than_the_rest() -> None:
     limits = policy(evidence(), targets={CATS: 0.99})
     assert set(limits.min_confidence) == {DOGS}
