@@ -33,6 +33,7 @@ def next_mistake(wrong: Counts) -> Counts:
 def without_luck(threshold: float, confidence: Vector, correct: NDArray[np.bool_], *, target_precision: float) -> float:
     """Raise a threshold above what may be luck; `confidence` and `correct` are of the labels that were held out.
 
+    Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?" (1983).
     Where mistakes follow, a short run of right ones before them may be luck: a classifier that is wrong as often as
     allowed is right n times in a row with a chance of target ** n. So large a part of the n, the least sure, waits: for
     0.95 7 of 22, 4 of 45, none from 88 on.
