@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sortd.domain import FeatureSpace, Matrix
-from sortd.learn.evaluate import OUTSIDER, Embeddings
+from sortd.learn.embeddings import OUTSIDER, Embeddings
 from sortd.learn.groups import groups_of
 
 

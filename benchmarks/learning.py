@@ -31,7 +31,8 @@ from sklearn.pipeline import make_pipeline
 
 from sortd.domain import Matrix, TrainingSet
 from sortd.learn.classifier import unit_parts
-from sortd.learn.evaluate import OUTSIDER, Decided, Drawn, Embeddings, Plan, Sorter, draw, sortd, told
+from sortd.learn.embeddings import OUTSIDER, Embeddings
+from sortd.learn.evaluate import Decided, Drawn, Plan, Sorter, draw, sortd, told
 
 NEVER_FILED = 3
 PASSED_OVER = 50

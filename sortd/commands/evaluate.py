@@ -13,7 +13,7 @@ from sortd.commands.facts import Reading
 from sortd.config import Config
 from sortd.disk.rules import Role
 from sortd.domain import Category, Fingerprint
-from sortd.learn.evaluate import OUTSIDER, Embeddings
+from sortd.learn.embeddings import OUTSIDER, Embeddings
 from sortd.learn.replay import NEVER, Rules, Stream, Times
 from sortd.store.decisions import DECISION_LOG, last_words, read_after
 from sortd.store.features import PASSED_OVER_AFTER

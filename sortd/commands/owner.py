@@ -220,7 +220,8 @@ def evaluate(
     """
     from sortd.commands import evaluate as measures  # noqa: PLC0415 - as above
     from sortd.commands import facts  # noqa: PLC0415 - as above
-    from sortd.learn.evaluate import Embeddings, Plan, measured  # noqa: PLC0415 - as above
+    from sortd.learn.embeddings import Embeddings  # noqa: PLC0415 - as above
+    from sortd.learn.evaluate import Plan, measured  # noqa: PLC0415 - as above
     from sortd.learn.replay import replayed  # noqa: PLC0415 - as above
 
     settings = settings_from(config, library, root)

@@ -6,98 +6,29 @@ without their names they are also the unsorted videos that a training may look a
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, MoveTo, Part, TrainingSet
-from sortd.errors import SortdError
+from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
 from sortd.judgement.calibrate import BoolVector
 from sortd.judgement.chance import at_most
 from sortd.judgement.decide import decide
 from sortd.learn.candidates import CANDIDATES
+from sortd.learn.embeddings import OUTSIDER, Embeddings, Names, UnusableEmbeddings
 from sortd.learn.train import NothingToLearn, train
-
-OUTSIDER = ""
-"""The name of a row that belongs to no category."""
 
 TEST_SHARE = 0.3
 """Of the rows of a file that does not say which are for testing."""
 
 UNLIKELY = 0.05
 
-Names = NDArray[np.str_]
-Rows = NDArray[np.intp]
 Confidences = NDArray[np.float64]
 Decided = tuple[Names, Confidences, BoolVector]
 """Of each row of a stream: the likeliest category, how sure that is, whether it moves."""
-
-
-class UnusableEmbeddings(SortdError):
-    """The file does not hold what is asked for; the message says what."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Embeddings:
-    """Rows of numbers [n, dim] with the names of their categories; `split`: which are for testing, None: drawn."""
-
-    vectors: Matrix
-    names: Names
-    split: BoolVector | None
-    space: FeatureSpace
-    titles: Mapping[str, str] = field(default_factory=dict)
-    """What else the file calls its categories."""
-
-    def called(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Find categories by name or title. Raises UnusableEmbeddings."""
-        found = [self.titles.get(name, name) for name in names]
-        unknown = sorted(set(found) - set(self.names.tolist()))
-        if unknown:
-            raise UnusableEmbeddings(f"there is no category named {', '.join(unknown)}")
-        return tuple(found)
-
-    @classmethod
-    def read(cls, path: Path) -> Embeddings:
-        """Read X and y, and split (1 train, 2 test) if there is one; or X_train, y_train, X_test and y_test.
-
-        A y of -1 is an outsider. Raises UnusableEmbeddings.
-        """
-        try:
-            with path.open("rb") as opened:
-                if not zipfile.is_zipfile(opened):  # what is none, numpy takes for a pickle
-                    raise UnusableEmbeddings(f"{path} is no .npz file")
-                with np.load(opened, allow_pickle=False) as file:
-                    arrays = {name: file[name] for name in file.files}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-            raise UnusableEmbeddings(f"{path} cannot be read as .npz: {error}") from error
-        if {"X_train", "y_train", "X_test", "y_test"} <= set(arrays):
-            try:
-                vectors = np.concatenate([arrays["X_train"], arrays["X_test"]])
-                classes = np.concatenate([arrays["y_train"], arrays["y_test"]])
-            except ValueError as error:
-                raise UnusableEmbeddings(f"{path}: what is for training and for testing differs in shape") from error
-            split: BoolVector | None = np.arange(len(vectors)) >= len(arrays["X_train"])
-        elif {"X", "y"} <= set(arrays):
-            vectors, classes = arrays["X"], arrays["y"]
-            split = arrays["split"] == 2 if "split" in arrays else None  # noqa: PLR2004 - as the format has it
-        else:
-            raise UnusableEmbeddings(f"{path} has neither X and y nor X_train, y_train, X_test and y_test")
-        numbers = vectors.ndim == 2 and vectors.dtype.kind in "biuf" and np.isfinite(vectors).all()  # noqa: PLR2004
-        if not numbers or classes.shape != vectors.shape[:1]:
-            raise UnusableEmbeddings(f"{path}: X must be one row of finite numbers for each y")
-        if not vectors.size:
-            raise UnusableEmbeddings(f"{path} holds no numbers: X is empty")
-        if split is not None and split.shape != classes.shape:
-            raise UnusableEmbeddings(f"{path}: split must be one number for each y")
-        space = FeatureSpace((Part("embedding", "1", vectors.shape[1]),))
-        names = classes.astype(np.str_)
-        titles = {str(title): str(number) for number, title in enumerate(arrays.get("class_names", ()))}
-        return cls(vectors.astype(np.float32), np.where(names == "-1", OUTSIDER, names), split, space, titles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +157,8 @@ def draw(data: Embeddings, plan: Plan, *, seed: int, sorter: Sorter) -> Drawn:
     filed = np.concatenate([order[data.names[order] == name][: plan.per_category] for name in names])
     passed_over = order[outside[order]][: plan.passed_over]
     stream = np.flatnonzero(testing)
+    if not len(stream):
+        raise UnusableEmbeddings("there are too few examples to hold any out for testing")
     labels = TrainingSet(
         data.space,
         data.vectors[filed],

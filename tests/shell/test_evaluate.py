@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sortd.commands.evaluate import lines
-from sortd.learn.evaluate import Drawn, Embeddings, Plan, UnusableEmbeddings, measured, told
+from sortd.learn.embeddings import Embeddings, UnusableEmbeddings
+from sortd.learn.evaluate import Drawn, Plan, measured, told
 
 KINDS = ("beach", "cats", "cooking", "surfing", "trains")
 CANDIDATES = ("knn", "logreg")
@@ -92,7 +93,14 @@ def test_a_category_that_is_called_by_a_number_is_told_from_a_count() -> None:
         {"X": np.zeros((3, 0)), "y": [1, 2, 3]},
         {"X": [["one"]], "y": [1]},
         {"X": np.zeros((2, 3)), "y": np.zeros((2, 2))},
+        {"X": np.full((3, 2), 1e200), "y": [1, 2, 3]},
+        {"X": np.zeros((3, 2)), "y": [1.0, -1.0, 2.0]},
         {"X": np.zeros((3, 2)), "y": [1, 2, 3], "split": [1, 2]},
+        {"X": np.zeros((3, 2)), "y": [1, 2, 3], "split": [1, 1, 1]},
+        {"X": np.zeros((3, 2)), "y": [1, 2, 3], "split": [2, 2, 2]},
+        {"X": np.zeros((3, 2)), "y": [1, 2, 3], "split": [0, 1, 2]},
+        {"X": np.zeros((3, 2)), "y": [1, 2, 3], "split": ["train", "train", "test"]},
+        {"X_train": np.zeros((2, 2)), "y_train": [1, 2], "X_test": np.zeros((0, 2)), "y_test": np.zeros(0, int)},
         {"X_train": np.zeros((1, 2)), "y_train": [1], "X_test": np.zeros((1, 3)), "y_test": [1]},
     ],
 )
@@ -117,6 +125,12 @@ def test_what_is_no_npz_is_said_to_be_none(content: bytes | None, tmp_path: Path
 def test_where_nothing_is_filed_there_is_nothing_to_measure(tmp_path: Path) -> None:
     np.savez(tmp_path / "file.npz", X=np.ones((20, 8)), y=np.full(20, -1))
     with pytest.raises(UnusableEmbeddings, match="nothing is filed"):
+        measured(Embeddings.read(tmp_path / "file.npz"), Plan(draws=1))
+
+
+def test_where_none_can_be_held_out_there_is_nothing_to_measure(tmp_path: Path) -> None:
+    np.savez(tmp_path / "file.npz", X=np.eye(3, 8), y=["cats", "dogs", "birds"])
+    with pytest.raises(UnusableEmbeddings, match="too few examples to hold any out"):
         measured(Embeddings.read(tmp_path / "file.npz"), Plan(draws=1))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sortd.commands.evaluate import embeddings_of, stream_of
 from sortd.commands.facts import reading
-from sortd.learn.evaluate import OUTSIDER
+from sortd.learn.embeddings import OUTSIDER
 from sortd.learn.replay import NEVER
 from tests.stories.conftest import FAMILIES, Household, taught
 
