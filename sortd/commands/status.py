@@ -105,19 +105,20 @@ def _categories(read: Reading, schedule: Train) -> list[dict[str, Any]]:
         trust = read.judge.trust_in(name, now=time.time())
         moves = not held and trust is not Trust.STOPPED
         word = memory.live.of(name)
+        labels = len(memory.index.fingerprints(home=name, placed_by=Placer.OWNER))
         told.append(
             {
                 "name": name,
-                "labels": len(memory.index.fingerprints(home=name, placed_by=Placer.OWNER)),
+                "labels": labels,
                 "placed": len(memory.index.fingerprints(home=name, placed_by=Placer.SORTD)),
                 "min_confidence": round(limit, 4) if moves and limit is not None else None,
                 "precision": round(1 - entry["wrong"] / entry["moved"], 4) if entry.get("moved") else None,
                 "live": {"confirmed": word.confirmed, "corrected": word.corrected},
                 "why": held
                 or (
-                    _why_not(read, entry, unlearned)
+                    _why_not(read, entry, unlearned, labels=labels)
                     if limit is None
-                    else _refused(read, name) or _pace(read, name, trust)
+                    else _refused(read, name) or _pace(read, name, trust) or entry.get("why") or MOVES
                 ),
             }
         )
@@ -136,13 +137,15 @@ def _held(read: Reading, name: Category) -> str:
     return "a .nosort lies in it" if read.library.hands_off(PurePath(name)) else ""
 
 
-def _why_not(read: Reading, entry: Mapping[str, Any], unlearned: str) -> str:
+def _why_not(read: Reading, entry: Mapping[str, Any], unlearned: str, *, labels: int) -> str:
+    """Why a category gets no moves, as far as the classifier that serves knows its labels."""
     if entry.get("why"):
         like = next(
             (known.name for known in read.memory.categories.all() if str(known.number) == entry.get("like")), None
         )
         helps = f", most in {like}: more examples of both would help" if like else ""
-        return f"{entry['why']}{helps}"
+        before = "" if entry["labels"] == labels else "when this classifier learned: "
+        return f"{before}{entry['why']}{helps}"
     return unlearned or "it taught nothing when sortd learned last"
 
 
@@ -169,7 +172,7 @@ def _refused(read: Reading, name: Category) -> str:
 
 
 def _pace(read: Reading, name: Category, trust: Trust) -> str:
-    """How freely a category moves that may."""
+    """What holds back a category that may move; empty where nothing does."""
     if trust is Trust.STOPPED:
         right = read.judge.until_free(name)
         return (
@@ -178,7 +181,7 @@ def _pace(read: Reading, name: Category, trust: Trust) -> str:
         )
     if trust is Trust.ON_PROBATION:
         return "on probation: confirm the moves so far, or leave them uncorrected for a day"
-    return MOVES
+    return ""
 
 
 def _classifier(memory: Memory) -> dict[str, Any] | None:

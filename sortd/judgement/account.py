@@ -36,7 +36,7 @@ def category_reports(
         here = moved & (evidence.predicted == number)
         n_moved, n_wrong = int(here.sum()), int((here & ~evidence.correct).sum())
         target = targets.get(name, target_precision)
-        why, like = ("", None) if name in policy.min_confidence else _why_not(evidence, policy, number, target)
+        why, like = ("", None) if n_moved else _why_not(evidence, policy, number, target)
         reports.append(
             CategoryReport(
                 name=name,
@@ -77,6 +77,8 @@ def suspects(
 
 def _why_not(evidence: Evidence, policy: Policy, number: int, target: float) -> tuple[str, Category | None]:
     """Why a category gets no moves and what would help, and the category it is mixed up with, if that is why."""
+    if evidence.categories[number] in policy.min_confidence:
+        return "none of its examples was surely recognised when it was held out; more of them help", None
     labels, distinct, least = int(evidence.labels[number]), int(evidence.distinct[number]), policy.min_examples
     if distinct < least <= labels:
         return f"its {labels} examples are copies of {_count(distinct, 'video')}; moves begin at {least}", None

@@ -34,7 +34,7 @@ _HALVINGS = 20
 
 @dataclass(frozen=True, slots=True)
 class CategoryReport:
-    """How one category fared on its held-out examples; `why` is a sentence where it gets no automatic moves."""
+    """How one category fared on its held-out examples; `why` is a sentence where none of them would move."""
 
     name: Category
     labels: int

@@ -91,8 +91,8 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _problem(vectors: NDArray[Any], classes: NDArray[Any], split: NDArray[Any] | None) -> str:
     """Why these are no embeddings; empty: they are."""
-    numbers = vectors.ndim == 2 and vectors.dtype.kind in "biuf" and (abs(vectors) < _LARGEST).all()  # noqa: PLR2004
-    if not numbers or classes.shape != vectors.shape[:1]:
+    numbers = vectors.ndim == 2 and vectors.dtype.kind in "biuf"  # noqa: PLR2004
+    if not numbers or not float(abs(vectors).max(initial=0)) < _LARGEST or classes.shape != vectors.shape[:1]:
         return "X must be one row of finite numbers for each y"
     if not vectors.size:
         return "it holds no numbers: X is empty"

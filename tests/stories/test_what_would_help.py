@@ -39,6 +39,22 @@ def test_status_says_near_how_many_labels_moves_begin_and_they_do(household: Mak
     assert {one["why"] for one in categories(house).values()} == {"moves what it is sure of"}
 
 
+def test_after_a_rollback_status_says_whose_numbers_it_tells(household: Make) -> None:
+    house = household(taught(3))
+    house.files(taught(10))
+    house.ask(do="rollback")
+    told = {(one["labels"], one["why"].partition(" moves begin near ")[0]) for one in categories(house).values()}
+    assert told == {(10, "when this classifier learned: 3 labels,")}
+
+
+def test_status_says_what_would_help_where_no_example_of_a_folder_was_recognised(household: Make) -> None:
+    odds_and_ends = {f"{name}.mp4": f"{name} 1".encode() for name in ("kite", "well", "moth", "rope", "bell")}
+    house = household(taught(20) | {"misc": odds_and_ends})
+    told = categories(house)["misc"]
+    assert told["min_confidence"] is not None
+    assert told["why"] == "none of its examples was surely recognised when it was held out; more of them help"
+
+
 def test_status_names_the_folder_that_another_is_mixed_up_with(household: Make) -> None:
     alike = {
         name: {f"{n}.mp4": f"cats or dogs {name}{n}".encode() for n in range(12)} for name in ("tomcats", "puppies")

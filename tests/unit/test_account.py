@@ -45,6 +45,15 @@ def test_a_folder_that_asks_for_more_is_told_of_more() -> None:
     assert (cats.why, dogs.why) == ("40 labels, moves begin near 50", "")
 
 
+def test_of_a_folder_whose_examples_are_all_too_unsure_to_move_it_is_said_that_more_help() -> None:
+    cats, dogs = reports(evidence((CATS, CATS, 90, 0.9), (DOGS, CATS, 5, 0.7), (DOGS, DOGS, 5, 0.6)))
+    assert dogs.min_confidence == cats.min_confidence
+    assert (cats.why, dogs.why) == (
+        "",
+        "none of its examples was surely recognised when it was held out; more of them help",
+    )
+
+
 def test_copies_of_one_video_do_not_count() -> None:
     _, dogs = reports(evidence((CATS, CATS, 40, 0.9), (DOGS, DOGS, 9, 0.9), distinct=(40, 1)))
     assert dogs.why == "its 9 examples are copies of 1 video; moves begin at 4"
