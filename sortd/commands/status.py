@@ -118,7 +118,9 @@ def _categories(read: Reading, schedule: Train) -> list[dict[str, Any]]:
                 or (
                     _why_not(read, entry, unlearned, labels=labels)
                     if limit is None
-                    else _refused(read, name) or _pace(read, name, trust) or entry.get("why") or MOVES
+                    else _refused(read, name)
+                    or _pace(read, name, trust)
+                    or "; ".join(filter(None, (MOVES, entry.get("why"))))
                 ),
             }
         )

@@ -78,7 +78,7 @@ def suspects(
 def _why_not(evidence: Evidence, policy: Policy, number: int, target: float) -> tuple[str, Category | None]:
     """Why a category gets no moves and what would help, and the category it is mixed up with, if that is why."""
     if evidence.categories[number] in policy.min_confidence:
-        return "none of its examples was surely recognised when it was held out; more of them help", None
+        return "none of its examples was surely recognised when it was held out: more of them help", None
     labels, distinct, least = int(evidence.labels[number]), int(evidence.distinct[number]), policy.min_examples
     if distinct < least <= labels:
         return f"its {labels} examples are copies of {_count(distinct, 'video')}; moves begin at {least}", None

@@ -243,7 +243,9 @@ def policy_for(
     else:
         may_move = _plain_enough(evidence, may_move, target_precision)
     pool = may_move[predicted]
-    min_confidence = {}
+    known = pool & evidence.inside
+    possible: dict[Category, float] = {}
+    min_confidence: dict[Category, float] = {}
     for number, name in enumerate(evidence.categories):
         if not may_move[number]:
             continue
@@ -251,14 +253,16 @@ def policy_for(
         common = threshold_for(confidence[pool], correct[pool], target, evidence.weights[pool])
         if common is None:
             continue
-        known, own = pool & evidence.inside, pool & evidence.inside & (predicted == number)
+        own = known & (predicted == number)
         # Of the labels alone: outsiders are mistaken in every library, wherever its own are plain.
-        common = without_luck(common, confidence[known], correct[known], target_precision=target)
-        threshold = tightened(max(common, least), confidence[own], correct[own], target_precision=target)
-        if threshold is not None:
-            min_confidence[name] = threshold
+        surer = without_luck(common, confidence[known], correct[known], target_precision=target)
+        for limits, limit in ((possible, common), (min_confidence, surer)):
+            threshold = tightened(max(limit, least), confidence[own], correct[own], target_precision=target)
+            if threshold is not None:
+                limits[name] = threshold
     policy = Policy(min_confidence, min_examples=min_examples)
-    right = evidence.moved(policy) & correct
+    # What may be right by luck is no less like the others: it counts where likeness and lead are set.
+    right = evidence.moved(Policy(possible)) & correct
     if not right.any():
         return policy
     # Where confidence may be low, two categories can be all but equal: closer than any known video was is too close.

@@ -52,7 +52,9 @@ def test_status_says_what_would_help_where_no_example_of_a_folder_was_recognised
     house = household(taught(20) | {"misc": odds_and_ends})
     told = categories(house)["misc"]
     assert told["min_confidence"] is not None
-    assert told["why"] == "none of its examples was surely recognised when it was held out; more of them help"
+    assert told["why"].startswith(
+        "moves what it is sure of; none of its examples was surely recognised when it was held"
+    )
 
 
 def test_status_names_the_folder_that_another_is_mixed_up_with(household: Make) -> None:

@@ -50,7 +50,7 @@ def test_of_a_folder_whose_examples_are_all_too_unsure_to_move_it_is_said_that_m
     assert dogs.min_confidence == cats.min_confidence
     assert (cats.why, dogs.why) == (
         "",
-        "none of its examples was surely recognised when it was held out; more of them help",
+        "none of its examples was surely recognised when it was held out: more of them help",
     )
 
 

@@ -205,6 +205,20 @@ def test_few_labels_right_before_others_are_mistaken_may_be_so_by_luck(mistaken:
     assert doubts.moved(policy(doubts)).sum() == moving
 
 
+def test_what_may_be_right_by_luck_shows_how_unlike_the_others_one_may_be() -> None:
+    known = evidence(labels=(23, 20))
+    order = np.arange(43)
+    unlike = replace(
+        known,
+        truth=np.where(order < 3, 1, known.truth),
+        confidence=np.where(order < 3, 0.6, known.confidence),
+        distance=np.where(order == 3, 0.4, known.distance),
+    )
+    limits = policy(unlike)
+    assert not unlike.moved(limits)[3]
+    assert limits.max_distance > 0.4
+
+
 def test_a_category_may_ask_for_more_than_the_rest() -> None:
     limits = policy(evidence(), targets={CATS: 0.99})
     assert set(limits.min_confidence) == {DOGS}
