@@ -223,7 +223,7 @@ def precision_bound(moved: int, wrong: int) -> float:
 def distance_limit(own: Vector, foreign: Vector) -> float:
     """Find the distance to the winner's nearest example beyond which a video looks like no category.
 
-    `own` are the distances of the examples that may move, `foreign` those of outsiders, if any are known. No example
+    `own` are the distances of the examples that could move, `foreign` those of outsiders, if any are known. No example
     is farther than the limit: it stands a third of the way into the gap to the outsiders, or to twice as far.
     """
     farthest = float(own.max())
