@@ -19,7 +19,7 @@ slow: .venv  ## The proofs that take minutes: full-size networks against the pla
 	@.venv/bin/python -m pytest -m slow
 
 faults: .venv  ## Every row of the fault matrix, each by its id; as root on Linux with strace it leaves none out
-	@.venv/bin/python -m pytest -n 0 -m fault tests/faults
+	@.venv/bin/python -m pytest -n 0 -m fault tests
 
 check: .venv
 	@.venv/bin/ruff format --check .

@@ -1,7 +1,53 @@
+"""The fault matrix: which of its tests run with every change, and the table that `make faults` ends with."""
+
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 # A busy machine is no fault of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+FAULTS = Path(__file__).parent / "faults"
+
+_OUTCOMES: dict[str, list[tuple[str, str]]] = defaultdict(list)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Of the tests in `faults` all but a sample are for `make faults`; those elsewhere run with every change."""
+    for item in items:
+        mark = item.get_closest_marker("fault")
+        if mark is not None:
+            item.user_properties += [("fault", row) for row in mark.args]  # so that each report names its rows
+        if FAULTS in item.path.parents:
+            assert mark is not None, f"{item.nodeid} names no row of the fault matrix"
+            if not mark.kwargs.get("sample"):
+                item.add_marker("full")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or report.outcome != "passed":
+        why = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
+        for key, row in report.user_properties:
+            if key == "fault":
+                _OUTCOMES[str(row)].append((report.outcome, why))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Each row of the matrix by its id, where the whole of it was asked for."""
+    if config.option.markexpr != "fault":
+        return
+    terminalreporter.section("faults")
+    for row in sorted(_OUTCOMES, key=lambda row: (row[0], int(row[1:]))):
+        seen = [outcome for outcome, _ in _OUTCOMES[row]]
+        word = "NOT SURVIVED" if "failed" in seen else "survived" if "passed" in seen else "could not run here"
+        why = "; ".join(sorted({why for _, why in _OUTCOMES[row] if why}))
+        terminalreporter.write_line(
+            f"{row:4} {word}: {len(seen)} {'test' if len(seen) == 1 else 'tests'} {why}".rstrip()
+        )

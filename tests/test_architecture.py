@@ -128,7 +128,7 @@ def test_each_heavy_library_has_one_home(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_file_is_longer_than_a_reader_can_hold(module: str) -> None:
-    assert len(MODULES[module].splitlines()) <= 300
+    assert len(MODULES[module].splitlines()) <= 500
 
 
 @pytest.mark.parametrize("name", [name for name in BELOW if name not in {LANGUAGE, "extract"}])

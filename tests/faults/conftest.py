@@ -1,4 +1,4 @@
-"""The fault matrix: what every test of it starts from, and the table that `make faults` ends with."""
+"""What every test of the fault matrix starts from."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -119,42 +118,3 @@ def home(tmp_path) -> Iterator[Library]:
     library = Library(tmp_path, move={"probation": []})
     yield library
     library.end()
-
-
-# The table
-
-
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """All but a sample are for `make faults`."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            mark = item.get_closest_marker("fault")
-            assert mark is not None, f"{item.nodeid} names no row of the fault matrix"
-            item.user_properties += [("fault", row) for row in mark.args]  # so that each report names its rows
-            if not mark.kwargs.get("sample"):
-                item.add_marker("full")
-
-
-_OUTCOMES: dict[str, list[tuple[str, str]]] = defaultdict(list)
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" or report.outcome != "passed":
-        why = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
-        for key, row in report.user_properties:
-            if key == "fault":
-                _OUTCOMES[str(row)].append((report.outcome, why))
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Each row of the matrix by its id, where the whole of it was asked for."""
-    if config.option.markexpr != "fault":
-        return
-    terminalreporter.section("faults")
-    for row in sorted(_OUTCOMES, key=lambda row: (row[0], int(row[1:]))):
-        seen = [outcome for outcome, _ in _OUTCOMES[row]]
-        word = "NOT SURVIVED" if "failed" in seen else "survived" if "passed" in seen else "could not run here"
-        why = "; ".join(sorted({why for _, why in _OUTCOMES[row] if why}))
-        terminalreporter.write_line(
-            f"{row:4} {word}: {len(seen)} {'test' if len(seen) == 1 else 'tests'} {why}".rstrip()
-        )
