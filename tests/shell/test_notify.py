@@ -12,7 +12,8 @@ import pytest
 
 from sortd.service import notify
 from sortd.service.control import ask
-from tests.stories.service import PATIENCE_SECONDS, Service
+from tests.stories.service import Service
+from tests.waiting import PATIENCE_SECONDS
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract sockets, and systemd")
 
