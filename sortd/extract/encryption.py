@@ -42,7 +42,18 @@ _TS_PACKETS = 5_000
 
 
 def is_encrypted(file: BinaryIO) -> bool:
-    """Whether the container says that its pictures are encrypted; what is broken in it says nothing."""
+    """Whether the container says that its pictures are encrypted; what is broken in it says nothing.
+
+    The file's position is afterwards what it was.
+    """
+    position = file.tell()
+    try:
+        return _says_so(file)
+    finally:
+        file.seek(position)
+
+
+def _says_so(file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(_HEAD)
     if head.startswith(_ASF):

@@ -161,7 +161,8 @@ def _film(container: InputContainer, file: BinaryIO) -> VideoStream:
     best = container.streams.best("video")
     film = next((stream for stream in films if stream is best), films[0])
     codec: Any = film.codec_context
-    if "enc_key_id" in film.metadata or (codec is None and is_encrypted(file)):
+    tells_nothing = codec is None or container.format.name == "asf"
+    if "enc_key_id" in film.metadata or (tells_nothing and is_encrypted(file)):
         raise ExtractionError(Fault.UNSUPPORTED, ENCRYPTED)
     if codec is None:
         raise ExtractionError(Fault.UNSUPPORTED, "no decoder knows how its pictures are stored")
@@ -187,9 +188,6 @@ def _is_locked(track: AudioStream) -> bool:
     return "enc_key_id" in track.metadata or track.codec_context.codec_tag in {"enca", "drms"}
 
 
-_kept: list[AudioLayout] = []
-
-
 def _layout(sound: AudioCodecContext | AudioFrame) -> AudioLayout:
     """Tell the layout of a track's or a frame's channels.
 
@@ -197,7 +195,7 @@ def _layout(sound: AudioCodecContext | AudioFrame) -> AudioLayout:
     """
     layout: AudioLayout = sound.layout
     if "(" in layout.name:
-        _kept.append(layout)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
     return layout
 
 
