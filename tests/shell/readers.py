@@ -49,10 +49,12 @@ def hang(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
 
 
 def take_long(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
-    """Be slow over a video that is long."""
+    """Be slow over a video that is long: so many seconds as the file says."""
+    pause = float(file.read())
+    file.seek(0)
     on_length(0.0)
-    on_length(60.0)
-    time.sleep(1.5)
+    on_length(40 * pause)
+    time.sleep(pause)
     return fine(file, needs, on_length=on_length)
 
 

@@ -18,7 +18,7 @@ SORTD = (sys.executable, "-P", "-m", "sortd")
 
 QUICK = {
     "watch": {"settle_seconds": 0.3, "rescan_seconds": 3600.0},
-    "train": {"quiet_seconds": 0.5, "cron": ""},
+    "train": {"quiet_seconds": 0.5, "cron": "", "candidates": ["knn", "logreg"]},
     "log": {"format": "json"},
 }
 """Settings for those who cannot wait; what an event should tell is not found by a rescan, however long it takes."""
