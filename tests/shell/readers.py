@@ -56,6 +56,15 @@ def take_long(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
     return fine(file, needs, on_length=on_length)
 
 
+def claim_and_claim(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
+    """Tell of ever more hours."""
+    hours = 1
+    while True:
+        on_length(3600.0 * hours)
+        time.sleep(0.05)
+        hours += 1
+
+
 def flood(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
     """Fill every stream there is, and then answer."""
     for stream in (1, 2):

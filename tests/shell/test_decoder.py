@@ -19,6 +19,7 @@ from sortd.domain import Fault, Needs, Sample
 from sortd.errors import ExtractionError, SortdError
 from sortd.extract import decoder as decoder_module
 from sortd.extract.decoder import Decoder
+from sortd.extract.sandbox import LEAST_BYTES_PER_SECOND
 from tests.clips import film, number_in
 
 THREE = Needs(frames=3)
@@ -146,8 +147,26 @@ def test_a_decoder_that_hangs_ends_at_the_deadline(video: Path) -> None:
 
 
 def test_a_long_video_is_given_more_time(video: Path) -> None:
+    video.write_bytes(bytes(LEAST_BYTES_PER_SECOND * 60))
     with made_to("take_long", timeout_seconds=0.5) as decoder:
         assert len(decode(decoder, video).frames) == 3
+
+
+@pytest.mark.fault("G7")
+@pytest.mark.parametrize("hole", [0, 12 * 3600 * LEAST_BYTES_PER_SECOND])
+def test_a_small_file_that_claims_to_be_long_is_given_none(video: Path, hole: int) -> None:
+    with video.open("r+b") as file:
+        file.truncate(4 + hole)
+    with made_to("take_long", timeout_seconds=0.5) as decoder:
+        assert refusal(decoder, video).fault is Fault.TIMEOUT
+
+
+@pytest.mark.fault("G7")
+def test_lengths_without_end_earn_no_more_time_than_one(video: Path) -> None:
+    with made_to("claim_and_claim", timeout_seconds=1.0) as decoder:
+        began = time.monotonic()
+        assert refusal(decoder, video).fault in {Fault.TIMEOUT, Fault.DECODER_CRASHED}
+        assert time.monotonic() - began < 15
 
 
 def test_a_flood_of_words_is_not_heard(video: Path) -> None:
@@ -234,7 +253,7 @@ def test_a_child_is_left_with_what_decoding_takes(video: Path) -> None:
         limits = {line[:26].strip(): line[26:].split()[0] for line in (proc / "limits").read_text("ascii").splitlines()}
         nothing = ["file size", "core file size", "processes", "open files", "locked memory", "pending signals"]
         assert {limits[f"Max {name}"] for name in nothing} == {"0"}
-        assert 20 <= int(limits["Max cpu time"]) < 24 * 3600
+        assert 600 <= int(limits["Max cpu time"]) <= 601  # a file of a few bytes earns no more
         assert int((proc / "stat").read_text("ascii").rpartition(")")[2].split()[16]) >= 10  # niceness
         assert (proc / "oom_score_adj").read_text("ascii").strip() == "1000"
         assert os.getsid(child) == child != os.getsid(server)
