@@ -29,6 +29,16 @@ DECODE, PROBE = b"d", b"p"
 LONGEST_SECONDS = 12 * 3600
 """A header may claim any length; no claim earns more patience than this."""
 
+LEAST_BYTES_PER_SECOND = 125_000
+"""1 Mbit/s. Films of fewer are quickly decoded: a file that claims to be one earns no more patience than its bytes."""
+
+
+def longest_film(status: os.stat_result) -> float:
+    """Tell how many seconds of film are believed of a file of this size; what takes no room on the disk holds none."""
+    held = status.st_blocks * 512  # some filesystems do not tell
+    return min(min(status.st_size, held or status.st_size) / LEAST_BYTES_PER_SECOND, LONGEST_SECONDS)
+
+
 Task = Callable[["_Answer", BinaryIO], None]
 """What a child does once it is confined."""
 
@@ -60,7 +70,7 @@ def serve() -> None:
                 *descriptors,
                 shelter=shelter,
                 server=server,
-                cpu_seconds=timeout_seconds + LONGEST_SECONDS / 2,
+                cpu_seconds=timeout_seconds + longest_film(os.fstat(descriptors[0])) / 2,
             )
         for descriptor in descriptors:
             os.close(descriptor)

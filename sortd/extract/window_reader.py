@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sortd.domain import Fault, Needs, Sample
 from sortd.errors import ExtractionError
 from sortd.extract.confinement import MEMORY_BYTES, Missing
-from sortd.extract.sandbox import LONGEST_SECONDS
 
 MESSAGE_BYTES = 1 << 20
 SAID_CHARACTERS = 1_000
@@ -39,10 +38,16 @@ class Nonsense(ValueError):
 
 
 class WindowReader:
-    """Reads the answer of one child; `timeout_seconds` plus half the video's length from now on."""
+    """Reads the answer of one child; `timeout_seconds` plus half the video's length from now on.
 
-    def __init__(self, connection: socket.socket, needs: Needs, timeout_seconds: float) -> None:
+    No length beyond `longest_seconds` is believed.
+    """
+
+    def __init__(
+        self, connection: socket.socket, needs: Needs, timeout_seconds: float, *, longest_seconds: float = 0.0
+    ) -> None:
         self._connection = connection
+        self._longest_seconds = longest_seconds
         self._needs = needs
         self._patience_ends = time.monotonic() + timeout_seconds
 
@@ -58,7 +63,7 @@ class WindowReader:
             lengths += 1
             if lengths > MOST_LENGTHS:
                 raise Nonsense("it never comes to the point")
-            longer = began + min(_number(header["length"]), LONGEST_SECONDS) / 2
+            longer = began + min(_number(header["length"]), self._longest_seconds) / 2
             self._patience_ends = max(self._patience_ends, longer)
             header = self._message()
         if header.keys() == {"fault", "message"}:

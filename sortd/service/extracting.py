@@ -17,7 +17,6 @@ from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
 from sortd.errors import DeviceLost, ExtractionError, SortdError
 from sortd.extract import extractable, load, needs_networks
 from sortd.extract.decoder import Decoder
-from sortd.extract.sandbox import LONGEST_SECONDS
 from sortd.messages import Extracted, ExtractionFailed, NamesRead, Read, Said, Stalled
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings, patience
@@ -31,6 +30,9 @@ DECODERS = 2
 
 PATIENCE_SECONDS = 5.0
 """How often a sign of life is given while a decoder works."""
+
+SAMPLE_RATE = 16_000
+"""Of the sound that a decoder gives, in a second."""
 
 CHANGED = "its encoder changed meanwhile"
 
@@ -107,8 +109,9 @@ class _Studio:
             yield Stalled((job,), str(error))
             return
         began = time.monotonic()
-        length = max(sample.seconds for sample in samples.values())
-        yield Alive(patience(self._settings.timeout_seconds) + min(length, LONGEST_SECONDS) / 2)
+        heard = max(0 if sample.sound is None else len(sample.sound) for sample in samples.values())
+        # What the file claims of its length is no reason to wait: only sound takes the longer, the more there is.
+        yield Alive(patience(self._settings.timeout_seconds) + heard / SAMPLE_RATE / 2)
         features, problem = self._features(samples)
         yield from self._said
         self._said.clear()

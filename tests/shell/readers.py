@@ -50,12 +50,21 @@ def hang(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
 
 def take_long(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
     """Be slow over a video that is long: so many seconds as the file says."""
-    pause = float(file.read())
+    pause = float(file.read(16))
     file.seek(0)
     on_length(0.0)
     on_length(40 * pause)
     time.sleep(pause)
     return fine(file, needs, on_length=on_length)
+
+
+def claim_and_claim(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
+    """Tell of ever more hours."""
+    hours = 1
+    while True:
+        on_length(3600.0 * hours)
+        time.sleep(0.05)
+        hours += 1
 
 
 def flood(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
