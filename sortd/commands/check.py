@@ -14,8 +14,9 @@ from sortd.config import Config
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
+from sortd.disk.plain import identity_of
 from sortd.disk.watch import watch
-from sortd.domain import Fingerprint, Identity, Job
+from sortd.domain import Fingerprint, Job
 from sortd.errors import IndexDamaged, SortdError
 from sortd.extract import encoder
 from sortd.messages import Extracted, ExtractionFailed
@@ -160,8 +161,7 @@ def _decoder(config: Config) -> Finding:
             idle_seconds=0.0,
             threads=1,
         )
-        status = clip.stat()
-        identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+        identity = identity_of(clip.stat())
         worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, feature_space(config).parts),))
         try:
             answer = answers.get(timeout=2 * patience(settings.timeout_seconds))

@@ -97,10 +97,12 @@ def check_name(name: str) -> None:
         raise MoveRefused(f"{name!r} is no name of a file or folder")
 
 
-def check(entry: Entry, expected: Identity) -> None:
-    """Refuse a file that is not what is expected of it."""
+def check(entry: Entry, expected: Identity, *, renamed: bool = False) -> None:
+    """Refuse a file that is not what is expected of it; `renamed`: since then, which changes its status."""
     status = os.stat(entry.name, dir_fd=entry.folder, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode) or identity_of(status) != expected:
+    found = identity_of(status)
+    as_expected = found.lasting == expected.lasting if renamed else found.agrees(expected)
+    if not stat.S_ISREG(status.st_mode) or not as_expected:
         raise MoveRefused(f"{entry.path} changed since the move was decided")
 
 

@@ -129,7 +129,7 @@ class Library:
         if status is None:
             return None
         identity = identity_of(status)
-        if known and known.identity == identity and not known.fingerprint.startswith(UNREADABLE):
+        if known and known.identity.agrees(identity) and not known.fingerprint.startswith(UNREADABLE):
             return Sighting(path, known.fingerprint, identity)
         try:
             content = fingerprint(self._at(path), identity=identity)

@@ -97,7 +97,7 @@ class FileMover:
                     check(step.source, expected[step.source.path])
                     rename(step.source, step.target)
                     done.append(step)
-                    check(step.target, expected[step.source.path])  # it may have been swapped in between
+                    check(step.target, expected[step.source.path], renamed=True)  # it may have been swapped in between
                 _sync(steps)
             except (OSError, MoveRefused) as problem:
                 if done:

@@ -25,7 +25,7 @@ _BLOCK = 256 * 1024
 
 def identity_of(status: os.stat_result) -> Identity:
     """What tells, without reading it, that a file is still the same."""
-    return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
 
 
 def status_of(path: str | Path) -> os.stat_result | None:
@@ -74,17 +74,22 @@ def fingerprint(path: str | Path, *, identity: Identity) -> Fingerprint | None:
 
     None where the file was not that of `identity`, before or after it was read. Raises OSError.
     """
-    digest = hashlib.blake2b(identity.size.to_bytes(8, "little"), digest_size=16)
     with open_plain(path) as file:
         if identity_of(os.fstat(file.fileno())) != identity:
             return None
-        for start in _starts(identity.size):
-            block = os.pread(file.fileno(), _BLOCK, start)
-            if len(block) < min(_BLOCK, identity.size - start):
-                return None
-            digest.update(block)
-        if identity_of(os.fstat(file.fileno())) != identity:
+        found = content_of(file.fileno())
+        return found if identity_of(os.fstat(file.fileno())) == identity else None
+
+
+def content_of(descriptor: int) -> Fingerprint | None:
+    """The fingerprint of an open plain file; None where it becomes shorter meanwhile. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
+    for start in _starts(size):
+        block = os.pread(descriptor, _BLOCK, start)
+        if len(block) < min(_BLOCK, size - start):
             return None
+        digest.update(block)
     return Fingerprint(digest.hexdigest())
 
 

@@ -17,7 +17,7 @@ from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.transfer import publish, was_put_back, withdraw
 from sortd.domain import Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
-from sortd.errors import Changed, Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
+from sortd.errors import Changed, Elsewhere, FolderRefuses, LibraryUnavailable, MoveRefused, MoveUnfinished, NameTaken
 from sortd.judgement.reconcile import filed
 from sortd.messages import Copied, Copy
 from sortd.service.telling import Note, Tell
@@ -228,9 +228,16 @@ class Filer:
                 self._publish(entry)
 
     def _made(self, entry: Entry, identity: Identity) -> Entry:
-        """Note and tell a move; `identity` is the video's where it is now."""
+        """Note and tell a move; `identity` is the video's, as far as it is known without a look."""
         source, target = entry.steps[0].source, entry.steps[0].target
-        self._complete(entry, Sighting(target, entry.fingerprint, identity))
+        resting = Sighting(target, entry.fingerprint, identity)
+        # A move changes a file's status, and somebody may have edited it at that moment: what is noted was read since.
+        # One that is not what was moved any more keeps the old status, by which the next scan finds it.
+        with suppress(LibraryUnavailable):
+            found = self._library.look(target, None)
+            if found is not None and found.fingerprint == entry.fingerprint:
+                resting = found
+        self._complete(entry, resting)
         if entry.undoes is None:
             sure = round(entry.confidence, 4)
             self._tell("moved", path=source, to=target, category=entry.category, confidence=sure)

@@ -11,13 +11,14 @@ from sortd.disk.guard import Guard
 from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
 from sortd.domain import Fingerprint, Identity, Record, Sighting
-from sortd.errors import LibraryUnavailable
+from sortd.errors import LibraryUnavailable, SortdError
 from sortd.judgement.categories import Folder
 from sortd.judgement.settle import Settler
 from sortd.service.braking import Brake
 from sortd.service.deeds import Deeds
 from sortd.service.folders import Folders
 from sortd.service.telling import Note, Tell
+from sortd.store.database import DatabaseError
 from sortd.store.memory import Memory
 
 MOST_HINTS = 20_000
@@ -54,6 +55,7 @@ class Looker:
         self._retouched: set[PurePath] = set()
         self._settled: dict[PurePath, Identity | None] = {}
         self._spared: set[PurePath] = set()
+        self._unforeseen: dict[PurePath, str] = {}
         self._scan_due = False
         self._scan_passed = False
         self.label_changes = 0
@@ -106,7 +108,7 @@ class Looker:
         batch = list(islice(self._settled, MOST_AT_ONCE))
         still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
         still = [path for path in still if path not in self._spared]
-        changed = self._look(still) if still else set()
+        changed = self._look_at(still) if still else set()
         if still:
             with self._memory.transaction():
                 self._weigh()
@@ -176,6 +178,12 @@ class Looker:
             # A failing disk or a lost permission proves no absence: as far as is known nothing changed.
             known = self._memory.index.known(path)
             return None if known is None else known.identity
+        except SortdError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - as above
+            self._tell_unforeseen(path, problem)
+            known = self._memory.index.known(path)
+            return None if known is None else known.identity
 
     def _expand(self) -> Iterator[PurePath]:
         """What the hints stand for: a folder for every known path below it and every file in it."""
@@ -194,15 +202,39 @@ class Looker:
         scan = self._library.scan()
         self._scan_due = False
         paths = []
+        kept_less = []
         for path, identity in scan.videos.items():
             sighting = known.pop(path, None)
             if sighting is None or _changed(sighting, identity):
                 paths.append(path)
+            elif sighting.identity != identity:
+                kept_less.append((path, identity))
         if self._guard.here() is not None:
             # What looked like an empty folder was a disk that went away.
             return iter(())
+        with self._memory.transaction():
+            for path, identity in kept_less:
+                self._memory.index.complete(path, identity)
         self._scan_passed = True
         return iter([*paths, *(path for path in known if not scan.hides(path))])
+
+    def _look_at(self, paths: list[PurePath]) -> set[Fingerprint]:
+        """Look at these; what nobody foresaw about one of them is told of that one, and the others go on."""
+        try:
+            return self._look(paths)
+        except (SortdError, DatabaseError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever is wrong with one file is that file's problem
+            if len(paths) > 1:
+                return {clip for path in paths for clip in self._look_at([path])}
+            self._tell_unforeseen(paths[0], problem)
+            return set()
+
+    def _tell_unforeseen(self, path: PurePath, problem: Exception) -> None:
+        why = f"{type(problem).__name__}: {problem}"
+        if self._unforeseen.get(path) != why:
+            self._unforeseen[path] = why
+            self._tell("not_looked_at", path=path, why=why)
 
     def _look(self, paths: list[PurePath]) -> set[Fingerprint]:
         index = self._memory.index
@@ -263,11 +295,20 @@ class Looker:
 
     def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
         """Look at the video's other copies too, so that the order of hints does not matter."""
-        for sighting in self._memory.index.sightings(clip):
-            if sighting.path not in looked_at and self._stat(sighting.path) != sighting.identity:
-                self._memory.index.lose(sighting.path)
+        index = self._memory.index
+        for sighting in index.sightings(clip):
+            if sighting.path in looked_at or not _changed(sighting, self._stat(sighting.path)):
+                continue
+            found = self._library.look(sighting.path, sighting)
+            if found is not None and found.fingerprint == clip:
+                # A link was made to it, or its mode was changed: it stands where it stood.
+                index.see(found, now=self._wall())
+            else:
+                index.lose(sighting.path)
                 self._touched.add(sighting.path)
 
 
 def _changed(known: Sighting, identity: Identity | None) -> bool:
-    return known.identity != identity or known.fingerprint.startswith(UNREADABLE)
+    if identity is None or known.fingerprint.startswith(UNREADABLE):
+        return True
+    return not known.identity.agrees(identity)
