@@ -1,4 +1,4 @@
-"""The fault matrix: which of its tests run with every change, and the table that `make faults` ends with."""
+"""What holds for all tests, and the fault matrix: what of it runs with every change, and its table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.namespaces import keep_mounts_to_ourselves
+
 # A busy machine is no fault of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 FAULTS = Path(__file__).parent / "faults"
+
+keep_mounts_to_ourselves()
 
 _OUTCOMES: dict[str, list[tuple[str, str]]] = defaultdict(list)
 

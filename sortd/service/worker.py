@@ -23,6 +23,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+NICENESS = 10
+"""What a child adds to the niceness of the service, unless told otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:
@@ -59,7 +62,7 @@ class Worker:
 
     `call` names, as "module:function", what the child runs: `function(settings)` gives a callable that takes a task and
     yields answers (or Alive). `on_end(task, lost)` is called once for each task, with None when all went well.
-    `threads` is how many cores one numerical operation may take.
+    `threads` is how many cores one numerical operation may take, `niceness` how far the child stands back for others.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Worker:
         deadline_seconds: float,
         idle_seconds: float,
         threads: int,
+        niceness: int = NICENESS,
     ) -> None:
         self._call = call
         self._settings = settings
@@ -80,6 +84,7 @@ class Worker:
         self._deadline_seconds = deadline_seconds
         self._idle_seconds = idle_seconds
         self._threads = threads
+        self._niceness = niceness
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._child: _Child | None = None
         self._stopping = threading.Event()
@@ -110,7 +115,7 @@ class Worker:
             if task is None:
                 break
             if self._child is None:
-                self._child = _Child(self._call, self._settings, threads=self._threads)
+                self._child = _Child(self._call, self._settings, threads=self._threads, niceness=self._niceness)
             lost = self._serve(self._child, task)
             if lost is not None:
                 self._dismiss()
@@ -143,14 +148,14 @@ class Worker:
 
 
 class _Child:
-    def __init__(self, call: str, settings: object, *, threads: int) -> None:
+    def __init__(self, call: str, settings: object, *, threads: int, niceness: int) -> None:
         # Numerical libraries read this once, when they are loaded; by default each takes all cores and they fight.
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
         ours, theirs = socket.socketpair()
         with theirs:
             # -P: a file called json.py in the current folder is no module of ours.
             self._process = subprocess.Popen(  # noqa: S603 - ourselves, by the very interpreter that runs us
-                [sys.executable, "-P", "-m", "sortd.service.worker", str(theirs.fileno()), call],
+                [sys.executable, "-P", "-m", "sortd.service.worker", str(theirs.fileno()), call, str(niceness)],
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -209,8 +214,8 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
 
 
 def main() -> None:
-    """`python -m sortd.service.worker FD MODULE:FUNCTION`: be the child."""
-    os.nice(10)
+    """`python -m sortd.service.worker FD MODULE:FUNCTION NICENESS`: be the child."""
+    os.nice(int(sys.argv[3]))
     # A child takes the blame for memory: the kernel ends it, not the service.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")

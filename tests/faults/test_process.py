@@ -23,7 +23,7 @@ from sortd.learn.classifier import Classifier
 from tests.faults.conftest import Library
 from tests.faults.kit import alive, another, as_root, doing, fill, racing, slow_copy, tmpfs
 from tests.shell.test_notify import Manager
-from tests.stories.service import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS
 
 WORKER = "sortd.service.extracting:extraction"
 LEARNER = "sortd.service.training:training"

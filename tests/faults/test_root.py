@@ -27,7 +27,8 @@ from tests.faults.kit import (
     tmpfs,
     under_strace,
 )
-from tests.stories.service import PATIENCE_SECONDS, SORTD
+from tests.stories.service import SORTD
+from tests.waiting import PATIENCE_SECONDS
 
 AS_ANOTHER_HOST = ("unshare", "--uts", "sh", "-c", 'hostname attic; exec "$0" "$@"')
 

@@ -16,6 +16,7 @@ from sortd.disk.plain import identity_of
 from sortd.domain import Identity, MovePlan
 from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
 from tests.folders import Tree, make, read
+from tests.waiting import PATIENCE_SECONDS
 
 CLIP, SUBTITLES = PurePath("clip.mp4"), PurePath("clip.srt")
 CATS = PurePath("cats")
@@ -69,7 +70,7 @@ def straced(root: Path, *injections: str) -> subprocess.Popen[str]:
 
 
 def outcome(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     return said.removeprefix("ready\n").strip()
 
 
