@@ -126,5 +126,10 @@ MIGRATIONS = [
     UPDATE moves SET corrected = 1 WHERE undoes IS NULL AND placed_by = 'sortd' AND state = 'undone' AND EXISTS
         (SELECT 1 FROM vetoes v WHERE v.fingerprint = moves.fingerprint AND v.category = moves.category);
     """,
+    # 7: copies grow under names that cannot be foretold; those begun before keep theirs.
+    """
+    ALTER TABLE moves ADD COLUMN part TEXT NOT NULL DEFAULT '';
+    UPDATE moves SET part = '.sortd-' || id;
+    """,
 ]
 """Each runs once; those that are missing run in one transaction with their count in `PRAGMA user_version`."""
