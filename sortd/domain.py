@@ -261,6 +261,30 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesystemAbilities:
+    """What a filesystem was seen to do, whatever it is called; a name that is taken was refused where it says yes."""
+
+    renames_exclusively: bool
+    """A file gets another name only if that is free."""
+    links: bool
+    """A file gets a second name, only if that is free."""
+    links_keep_inode: bool
+    """Both names of a file show that they are one file."""
+    inodes_are_stable: bool
+    """A file keeps its number at a second look, and in another folder."""
+    syncs_folders: bool
+    folds_case: bool
+    keeps_modes: bool
+    """Files have permissions of their own; otherwise the mount decides whose they are and who may read them."""
+    keeps_owners: bool
+    """A file may be given to any owner, as far as this process goes."""
+    keeps_attributes: bool
+    """Files have extended attributes of the user's."""
+    time_step_ns: int
+    """The finest time that a file keeps, in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One video and the parts of feature spaces that it lacks."""
 

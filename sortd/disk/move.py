@@ -12,10 +12,12 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePath
 
+from sortd.disk.filesystem_probe import Filesystems
 from sortd.disk.folders import Folders, check, check_writable, find, opened, refusal, rename, sync
 from sortd.disk.names import LONGEST_NAME, stem_of
 from sortd.domain import Identity, MovePlan
 from sortd.errors import MoveRefused, MoveUnfinished
+from sortd.judgement.move_method import MoveMethod
 
 
 class Standing(StrEnum):
@@ -69,8 +71,9 @@ def _size(name: str) -> int:
 class FileMover:
     """Moves files below a root. Raises MoveRefused where nothing was moved, MoveUnfinished where that is not sure."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, filesystems: Filesystems | None = None) -> None:
         self._root = root
+        self._filesystems = filesystems or Filesystems()
 
     def taken(self, folder: PurePath) -> Container[str]:
         """The names that `plan_move` must not give in this folder; as the filesystem sees it, case folding and all."""
@@ -87,22 +90,25 @@ class FileMover:
 
         `before_taking_back` is called before the first file of a plan that fails is put back; not so where it raises.
         """
+        if not plan.steps:
+            return
         done: list[_Step] = []
         with opened(self._root) as folders:
             try:
                 steps = [_Step(folders, source, target) for source, target in plan.steps]
-                for entry in (steps[0].source, steps[0].target) if steps else ():
+                for entry in (steps[0].source, steps[0].target):
                     check_writable(entry)
+                method = self._filesystems.method(folders, steps[0].target.path.parent)
                 for step in steps:
                     check(step.source, expected[step.source.path])
-                    rename(step.source, step.target)
+                    rename(step.source, step.target, method)
                     done.append(step)
                     check(step.target, expected[step.source.path], renamed=True)  # it may have been swapped in between
                 _sync(steps)
             except (OSError, MoveRefused) as problem:
                 if done:
                     before_taking_back()
-                    _take_back(done)
+                    _take_back(done, method)
                 raise refusal(problem) from problem
 
     def recover(self, source: PurePath, target: PurePath, *, identity: Identity, intended_at: float) -> Standing:
@@ -141,10 +147,10 @@ class _Step:
         self.target = folders.entry(target)
 
 
-def _take_back(done: list[_Step]) -> None:
+def _take_back(done: list[_Step], method: MoveMethod) -> None:
     try:
         for step in reversed(done):
-            rename(step.target, step.source)
+            rename(step.target, step.source, method)
     except (OSError, MoveRefused) as problem:
         raise MoveUnfinished(f"{step.target.path} could be neither left nor put back: {problem}") from problem
     with suppress(OSError):  # the next start finds the intent abandoned, and the files at either place

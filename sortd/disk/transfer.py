@@ -16,10 +16,12 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path, PurePath
 
+from sortd.disk.attributes import keep_attributes, keep_times
+from sortd.disk.filesystem_probe import Filesystems
 from sortd.disk.folders import Entry, Folders, check, check_writable, find, opened, refusal, rename, sync
 from sortd.disk.plain import identity_of
 from sortd.domain import Identity, Step, VerifiedCopy
-from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished
+from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
 
 RESERVE = 64 * 1024 * 1024
 """Bytes that a copy leaves free on its filesystem, or a hundredth of it where that is less: others write there too."""
@@ -31,15 +33,19 @@ _OF_ONE_FILE = {errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.ENAMETOOLONG}
 """What a filesystem says of one file that it cannot hold; anything else it would say of the next one too."""
 
 
-def temporary(number: int, n: int, target: PurePath) -> PurePath:
-    """Where the copy of a move's n-th file grows: hidden, beside its target, and named by the move alone."""
-    return target.with_name(f".sortd-{number}.part" if n == 0 else f".sortd-{number}-{n}.part")
+_CURE = "let sortd run as the owner of the files or as root, or mount what is there with other options"
 
 
-def copy_verified(root: Path, number: int, steps: Sequence[Step]) -> Iterator[VerifiedCopy | None]:
+def temporary(part: str, n: int, target: PurePath) -> PurePath:
+    """Where the copy of a move's n-th file grows: hidden, beside its target; `part` is noted in the move's intent."""
+    return target.with_name(f"{part}.part" if n == 0 else f"{part}-{n}.part")
+
+
+def copy_verified(root: Path, part: str, steps: Sequence[Step]) -> Iterator[VerifiedCopy | None]:
     """Copy a move's files, in order, to their temporary names; None, now and then, is a sign of life.
 
     MoveRefused: a source is not what is expected of it, or something failed; what was made is the caller's to withdraw.
+    NameTaken: a temporary name is another file's, and none of ours is left.
     """
     with opened(root) as folders:
         try:
@@ -47,12 +53,16 @@ def copy_verified(root: Path, number: int, steps: Sequence[Step]) -> Iterator[Ve
             check_writable(folders.entry(steps[0].target))
             _check_room(folders, steps)
             for n, step in enumerate(steps):
-                yield from _copy(folders, step, temporary(number, n, step.target))
+                yield from _copy(folders, step, temporary(part, n, step.target))
+        except NameTaken:
+            for m, made in enumerate(steps[:n]):
+                _remove(folders, temporary(part, m, made.target))
+            raise
         except OSError as problem:
             raise refusal(problem) from problem
 
 
-def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
+def publish(root: Path, part: str, steps: Sequence[Step], *, filesystems: Filesystems) -> Identity:
     """Give verified copies their names, all or none, then take the sources away; what the first file is now.
 
     Done again after a kill it goes on where it was. MoveRefused: nothing was moved, the copies are withdrawn.
@@ -61,22 +71,22 @@ def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
         with opened(root) as folders:
             if not _went(folders, steps[0]):
                 for n, step in enumerate(steps):
-                    _name(folders, step, temporary(number, n, step.target))
+                    _name(folders, step, temporary(part, n, step.target), filesystems)
                 with _refusing(steps[0].target.parent):
                     sync([folders.entry(step.target) for step in steps])
                 _take_source(folders, steps[0])
     except (OSError, MoveRefused) as problem:
-        withdraw(root, number, steps)
+        withdraw(root, part, steps)
         raise refusal(problem) from problem
     try:
         with opened(root) as folders:
             for n, step in enumerate(steps[1:], 1):
                 try:
-                    _name(folders, step, temporary(number, n, step.target))
+                    _name(folders, step, temporary(part, n, step.target), filesystems)
                     sync([folders.entry(step.target)])
                     _take_source(folders, step)
                 except (OSError, MoveRefused):  # the video went; a companion that cannot stays where it is
-                    _withdraw(folders, step, temporary(number, n, step.target))
+                    _withdraw(folders, step, temporary(part, n, step.target))
             with suppress(FileNotFoundError):  # after a kill, the owner may have removed the emptied folder
                 sync([folders.entry(steps[0].source)])
             target = folders.entry(steps[0].target)
@@ -85,17 +95,17 @@ def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
         raise MoveUnfinished(f"{steps[0].target}: {problem}") from problem
 
 
-def withdraw(root: Path, number: int, steps: Sequence[Step]) -> None:
+def withdraw(root: Path, part: str, steps: Sequence[Step]) -> None:
     """Remove a move's temporary files, and its copies that have their names while their sources still stand."""
     try:
         with opened(root) as folders:
             for n, step in enumerate(steps):
-                _withdraw(folders, step, temporary(number, n, step.target))
+                _withdraw(folders, step, temporary(part, n, step.target))
     except (OSError, MoveRefused) as problem:
         raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
 
 
-def was_put_back(root: Path, number: int, step: Step, *, intended_at: float) -> bool:
+def was_put_back(root: Path, part: str, step: Step, *, intended_at: float) -> bool:
     """Whether the owner brought back what was moved: it stands at its source again, and its copy nowhere.
 
     It is another file, though it may have the inode that the source let go; its status is younger than the intent then.
@@ -103,23 +113,23 @@ def was_put_back(root: Path, number: int, step: Step, *, intended_at: float) -> 
     try:
         with opened(root) as folders:
             before, after = find(folders, step.source), find(folders, step.target)
-            part = find(folders, temporary(number, 0, step.target))
+            copy = find(folders, temporary(part, 0, step.target))
     except (OSError, MoveRefused) as problem:
         raise MoveUnfinished(f"{step.source} cannot be looked for: {problem}") from problem
-    if before is None or after is not None or part is not None:
+    if before is None or after is not None or copy is not None:
         return False
     if before.st_ino == step.identity.inode and before.st_ctime <= intended_at:
         return False
     return (before.st_size, before.st_mtime_ns) == (step.identity.size, step.identity.mtime_ns)
 
 
-def _name(folders: Folders, step: Step, part: PurePath) -> None:
+def _name(folders: Folders, step: Step, part: PurePath, filesystems: Filesystems) -> None:
     """Give a verified copy its name, if its source still is what was copied; it may have it since before a kill."""
     if find(folders, part) is None and _stands(folders, step):
         return
     _check_source(folders.entry(step.source), step.identity)
     check(folders.entry(part), _copy_of(step).identity)
-    rename(folders.entry(part), folders.entry(step.target))
+    rename(folders.entry(part), folders.entry(step.target), filesystems.method(folders, step.target.parent))
 
 
 def _went(folders: Folders, step: Step) -> bool:
@@ -152,9 +162,8 @@ def _take_source(folders: Folders, step: Step) -> None:
 
 
 def _withdraw(folders: Folders, step: Step, part: PurePath) -> None:
-    for path in (part, _unproven(part)):
-        if find(folders, path) is not None:
-            _remove(folders, path)
+    if find(folders, part) is not None:
+        _remove(folders, part)
     before, after = find(folders, step.source), find(folders, step.target)
     if (
         (before and after and step.copy)
@@ -183,6 +192,9 @@ def _check_room(folders: Folders, steps: Sequence[Step]) -> None:
 def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy | None]:
     source = folders.entry(step.source)
     with _reading(source) as old, _refusing(part.parent), _created(folders, part) as new:
+        lost = keep_attributes(old.fileno(), new.fileno())
+        if lost:
+            raise FolderRefuses(part.parent, f"a file copied there would lose {' and '.join(lost)}; {_CURE}")
         written = hashlib.blake2b()
         for block in _blocks(old, source):
             _write(new, block)
@@ -193,7 +205,7 @@ def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy
         _check_source(source, step.identity)
         if identity_of(os.fstat(old.fileno())) != step.identity:
             raise MoveRefused(f"{step.source} was swapped while it was copied")
-        _keep_attributes(old.fileno(), new.fileno())
+        keep_times(old.fileno(), new.fileno())
         os.fsync(new.fileno())
         yield None
         if hasattr(os, "posix_fadvise"):  # not on macOS; what is read back comes from the disk then
@@ -208,18 +220,16 @@ def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy
         yield VerifiedCopy(identity_of(os.fstat(new.fileno())), written.hexdigest())
 
 
-def _unproven(part: PurePath) -> PurePath:
-    """The first name of a temporary file."""
-    return part.with_suffix(".new.part")
-
-
 @contextmanager
 def _created(folders: Folders, part: PurePath) -> Iterator[FileIO]:
-    """A new file to copy into; its name came by renaming, so that a copy that could not be named is never made."""
-    unproven = folders.entry(_unproven(part))
+    """A new file to copy into. NameTaken: it is another's."""
+    entry = folders.entry(part)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with FileIO(os.open(unproven.name, flags, 0o600, dir_fd=unproven.folder), "r+") as file:
-        rename(unproven, folders.entry(part))
+    try:
+        descriptor = os.open(entry.name, flags, 0o600, dir_fd=entry.folder)
+    except FileExistsError as problem:
+        raise NameTaken(f"{part} is taken") from problem
+    with FileIO(descriptor, "r+") as file:
         yield file
 
 
@@ -264,17 +274,3 @@ def _check_source(source: Entry, expected: Identity) -> None:
         check(source, expected)
     except OSError as problem:
         raise MoveRefused(f"{source.path} went while it was copied") from problem
-
-
-def _keep_attributes(old: int, new: int) -> None:
-    """Owner, mode, extended attributes and times, as far as the filesystem and the permissions allow."""
-    status = os.fstat(old)
-    with suppress(OSError):
-        os.fchown(new, status.st_uid, status.st_gid)
-    with suppress(PermissionError):  # FAT has no modes
-        os.fchmod(new, stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID))
-    for name in os.listxattr(old) if hasattr(os, "listxattr") else ():
-        if not name.startswith("security."):  # those are the target's, and its right to run with privileges is none
-            with suppress(OSError):  # too large or too many for that filesystem, or not allowed
-                os.setxattr(new, name, os.getxattr(old, name))
-    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))

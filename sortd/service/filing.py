@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 
+from sortd.disk.filesystem_probe import Filesystems
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.disk.marker import RootAway
@@ -48,7 +49,8 @@ class Filer:
         self._memory = memory
         self._library = library
         self._guard = guard
-        self._mover = FileMover(library.root)
+        self._filesystems = Filesystems()
+        self._mover = FileMover(library.root, self._filesystems)
         self._note = note
         self._companions = companions
         self._tell = tell
@@ -92,8 +94,12 @@ class Filer:
         away = self._guard.here()
         if away is not None:
             raise MoveUnfinished(away)
-        if copied.refused is not None:
+        if isinstance(copied.refused, NameTaken):  # its temporary name, so what stands there is not ours to withdraw
+            with self._memory.transaction():
+                self._memory.journal.abandon(entry.number, str(copied.refused))
+        elif copied.refused is not None:
             self._give_up(entry, str(copied.refused))
+        if copied.refused is not None:
             raise copied.refused
         with self._memory.transaction():
             self._memory.journal.copied(entry.number, copied.copies)
@@ -196,13 +202,13 @@ class Filer:
             self._memory.journal.cross(number)
         entry = self._memory.journal.entry(number)
         self._copies[number] = entry
-        self._orders.append(Copy(number, entry.steps))
+        self._orders.append(Copy(number, entry.part, entry.steps))
         return entry
 
     def _publish(self, entry: Entry) -> Entry:
         """Give verified copies their names and take their sources away; a kill in between does it again."""
         try:
-            identity = publish(self._library.root, entry.number, entry.steps)
+            identity = publish(self._library.root, entry.part, entry.steps, filesystems=self._filesystems)
         except MoveRefused as refused:
             with self._memory.transaction():
                 self._memory.journal.abandon(entry.number, str(refused))
@@ -211,7 +217,7 @@ class Filer:
 
     def _give_up(self, entry: Entry, why: str) -> None:
         if entry.crosses:
-            withdraw(self._library.root, entry.number, entry.steps)
+            withdraw(self._library.root, entry.part, entry.steps)
         away = self._guard.here()
         if away is not None:
             raise MoveUnfinished(away)  # on an empty mount point nothing was found, or taken back
@@ -221,7 +227,7 @@ class Filer:
     def _recover_copy(self, entry: Entry) -> None:
         if not entry.copied:
             self._give_up(entry, "cut short while it was copied")
-        elif was_put_back(self._library.root, entry.number, entry.steps[0], intended_at=entry.at):
+        elif was_put_back(self._library.root, entry.part, entry.steps[0], intended_at=entry.at):
             self._complete(entry, None)
         else:
             with suppress(MoveRefused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -35,7 +36,8 @@ class Entry:
 
     `began_ns`: when it was intended, by the clock of the source's filesystem; None: that could not be told.
 
-    `taken_back` of an open one: sortd itself began to put back what it had moved.
+    `taken_back` of an open one: sortd itself began to put back what it had moved. `part` begins the names of its copies
+    while they grow.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Entry:
     crosses: bool
     taken_back: bool
     placed_by: Placer
+    part: str
     steps: tuple[Step, ...]
 
     @property
@@ -86,8 +89,8 @@ class Journal:
     ) -> int:
         """Write what is about to be done; the move's number. `began_ns` is now by the source's filesystem's clock."""
         number = self._db.execute(
-            "INSERT INTO moves (fingerprint, category, confidence, placed_by, undoes, state, at, began_ns)"
-            " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, ?, 'open', ?, ?)",
+            "INSERT INTO moves (fingerprint, category, confidence, placed_by, undoes, state, at, began_ns, part)"
+            " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, ?, 'open', ?, ?, ?)",
             fingerprint,
             blob(move.category),
             move.confidence,
@@ -95,6 +98,7 @@ class Journal:
             undoes,
             now,
             None if began_ns is None else integer(began_ns),
+            f".sortd-{secrets.token_hex(8)}",  # nobody else's file is called so
         ).lastrowid
         assert number is not None  # noqa: S101 - an INSERT has a row number; told to the type checker
         for n, (source, target) in enumerate(plan.steps):
@@ -198,7 +202,7 @@ class Journal:
     def _entries(self, where: str) -> list[Entry]:
         rows = self._db.execute(
             "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.began_ns, m.crosses, m.why,"
-            " m.placed_by FROM moves m"
+            " m.placed_by, m.part FROM moves m"
             f" JOIN categories c ON c.id = m.category WHERE {where}"
         ).fetchall()
         return [
@@ -214,9 +218,10 @@ class Journal:
                 bool(crosses),
                 why == _TAKEN_BACK,
                 Placer(placer),
+                part,
                 self._steps(number),
             )
-            for number, clip, name, confidence, undoes, state, at, began_ns, crosses, why, placer in rows
+            for number, clip, name, confidence, undoes, state, at, began_ns, crosses, why, placer, part in rows
         ]
 
     def _steps(self, number: int) -> tuple[Step, ...]:

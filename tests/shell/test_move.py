@@ -26,15 +26,22 @@ AFTER: Tree = {"cats": {"clip.mp4": b"clip", "clip.srt": b"words"}}
 MOVE = """
 import sys
 from pathlib import Path, PurePath
+from sortd.disk.filesystem_probe import Filesystems
+from sortd.disk.folders import opened
 from sortd.disk.move import FileMover, plan_move
 from sortd.disk.plain import identity_of
+from sortd.judgement.move_method import MoveMethod
+class Known(Filesystems):
+    # Tried before, so that only the calls of the move itself are counted.
+    def method(self, folders, folder):
+        return MoveMethod[sys.argv[2]]
 root = Path(sys.argv[1])
 group = [PurePath("clip.mp4"), PurePath("clip.srt")]
 expected = {path: identity_of((root / path).lstat()) for path in group}
 plan = plan_move(group[0], group[1:], folder=PurePath("cats"), taken=())
 print("ready", flush=True)
 try:
-    FileMover(root).move(plan, expected=expected)
+    FileMover(root, Filesystems() if sys.argv[2] == "PROBED" else Known()).move(plan, expected=expected)
 except Exception as problem:
     print(type(problem).__name__, problem)
 else:
@@ -56,7 +63,7 @@ def move(root: Path, *, to: PurePath = CATS, names: tuple[str, str] = ("clip.mp4
     FileMover(root).move(plan, expected=identities(root, CLIP, SUBTITLES))
 
 
-def straced(root: Path, *injections: str) -> subprocess.Popen[str]:
+def straced(root: Path, *injections: str, method: str = "RENAME") -> subprocess.Popen[str]:
     """The move in a process of its own, in which chosen system calls fail, wait or kill."""
     options = [option for injection in injections for option in ("-e", f"inject={injection}")]
     traced = ",".join(injection.split(":")[0] for injection in injections)
@@ -66,7 +73,7 @@ def straced(root: Path, *injections: str) -> subprocess.Popen[str]:
         or subprocess.run([*command, "true"], capture_output=True, check=False).returncode
     ):
         pytest.skip("strace cannot trace here")
-    return subprocess.Popen([*command, sys.executable, "-c", MOVE, root], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, sys.executable, "-c", MOVE, root, method], stdout=subprocess.PIPE, text=True)
 
 
 def outcome(process: subprocess.Popen[str]) -> str:
@@ -253,27 +260,27 @@ def test_a_name_that_the_owner_takes_at_the_last_moment_is_the_owners(root: Path
 
 @pytest.mark.parametrize("error", ["EINVAL", "ENOSYS", "EOPNOTSUPP"])
 def test_a_filesystem_that_cannot_refuse_to_replace_links_instead(root: Path, error: str) -> None:
-    with straced(root, f"renameat2:error={error}") as process:
+    with straced(root, f"renameat2:error={error}", method="PROBED") as process:
         assert outcome(process) == "moved"
     assert read(root) == AFTER
 
 
 def test_linking_refuses_to_replace_too(root: Path) -> None:
     make(root / "cats", {"clip.srt": b"another"})
-    with straced(root, "renameat2:error=EINVAL") as process:
+    with straced(root, "renameat2:error=EINVAL", method="PROBED") as process:
         assert outcome(process).startswith("NameTaken")
     assert read(root) == {**BEFORE, "cats": {"clip.srt": b"another"}}
 
 
 @pytest.mark.parametrize(
-    ("injections", "said"),
+    ("method", "injections", "said"),
     [
-        (["renameat2:error=EINVAL", "linkat:error=EPERM"], "FolderRefuses cats: this filesystem can neither"),
-        (["renameat2:error=EINVAL", "unlinkat:error=EACCES:when=1"], "MoveRefused clip.mp4: Permission denied"),
-        (["renameat2:error=EINVAL", "linkat:error=ENOSPC:when=2"], "FolderRefuses cats: No space left"),
-        (["renameat2:error=EACCES:when=2"], "MoveRefused cats/clip.srt: Permission denied"),
-        (["renameat2:error=EXDEV"], "Elsewhere cats/clip.mp4 is on another filesystem"),
-        (["fsync:error=EIO"], "MoveRefused a folder: Input/output error"),
+        ("PROBED", ["renameat2:error=EINVAL", "linkat:error=EPERM"], "FolderRefuses the root: this file"),
+        ("LINK", ["unlinkat:error=EACCES:when=1"], "MoveRefused clip.mp4: Permission denied"),
+        ("LINK", ["linkat:error=ENOSPC:when=2"], "FolderRefuses cats: No space left"),
+        ("RENAME", ["renameat2:error=EACCES:when=2"], "MoveRefused cats/clip.srt: Permission denied"),
+        ("RENAME", ["renameat2:error=EXDEV"], "Elsewhere cats/clip.mp4 is on another filesystem"),
+        ("RENAME", ["fsync:error=EIO"], "MoveRefused a folder: Input/output error"),
     ],
     ids=[
         "no links either",
@@ -284,8 +291,10 @@ def test_linking_refuses_to_replace_too(root: Path) -> None:
         "bad disk",
     ],
 )
-def test_a_step_that_fails_takes_back_those_before_it(root: Path, injections: list[str], said: str) -> None:
-    with straced(root, *injections) as process:
+def test_a_step_that_fails_takes_back_those_before_it(
+    root: Path, method: str, injections: list[str], said: str
+) -> None:
+    with straced(root, *injections, method=method) as process:
         assert outcome(process).startswith(said)
     assert read(root) == BEFORE
 
@@ -305,13 +314,13 @@ def test_a_move_that_cannot_be_taken_back_says_so(root: Path) -> None:
 @pytest.mark.parametrize("linking", [False, True], ids=["renaming", "linking"])
 def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_path: Path, *, linking: bool) -> None:
     calls = ["linkat", "unlinkat", "fsync"] if linking else ["renameat2", "fsync"]
-    fallback = ["renameat2:error=EINVAL"] if linking else []
+    method = "LINK" if linking else "RENAME"
     stood = []
     for call in calls:
         for number in (1, 2):
             root = make(tmp_path / f"{call}{number}", BEFORE)
             expected = identities(root, CLIP, SUBTITLES)
-            with straced(root, *fallback, f"{call}:signal=SIGKILL:when={number}") as process:
+            with straced(root, f"{call}:signal=SIGKILL:when={number}", method=method) as process:
                 assert outcome(process) == ""
             mover, places = FileMover(root), []
             for path in (CLIP, SUBTITLES):
