@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from sortd.disk.plain import ABSENT, identity_of
-from sortd.domain import Identity
+from sortd.disk.plain import ABSENT, content_of, identity_of
+from sortd.domain import Fingerprint, Identity
 from sortd.errors import Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
 from sortd.judgement.move_method import MoveMethod
 
@@ -123,6 +123,16 @@ def find(folders: Folders, path: PurePath) -> os.stat_result | None:
         if problem.errno in ABSENT:
             return None
         raise
+
+
+def content_at(folders: Folders, path: PurePath) -> Fingerprint | None:
+    """The fingerprint of the plain file at a path; None where it becomes shorter meanwhile. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path.name, flags, dir_fd=folders.open(path.parent))
+    try:
+        return content_of(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def rename(source: Entry, target: Entry, method: MoveMethod) -> None:

@@ -7,10 +7,8 @@ whatever sortd reads is opened here.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
-import signal
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -49,24 +47,6 @@ def open_plain(path: str | Path) -> BinaryIO:
         file.close()
         raise FileNotFoundError(errno.ENOENT, "no plain file", path)
     return file
-
-
-def is_being_written(path: str | Path) -> bool:
-    """Whether a process has the file open for writing, as far as the filesystem tells: a read lease is refused then.
-
-    Linux gives leases to the file's owner and to root, on local disks; elsewhere the answer is no. Main thread only.
-    """
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return False
-    # A writer that comes while we hold the lease makes the kernel send SIGIO, whose default is to kill us.
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
-    try:
-        with open_plain(path) as file:
-            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as problem:
-        return problem.errno == errno.EAGAIN
-    return False
 
 
 def fingerprint(path: str | Path, *, identity: Identity) -> Fingerprint | None:

@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -42,16 +43,31 @@ class Writers(StrEnum):
 def writers_of(path: str | Path) -> Writers:
     """Ask whether somebody writes the plain file at `path`; NONE where no file stands. Main thread only."""
     try:
-        with open_plain(path) as file, no_writers(file.fileno(), folder=Path(path).parent) as found:
-            return found
+        with open_plain(path) as file, asked_for_writers(file.fileno(), folder=Path(path).parent) as answer:
+            return answer.found
     except FileNotFoundError:
         return Writers.NONE
     except OSError:
         return Writers.UNKNOWN
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether somebody wrote an open file when it was asked, and by what that was told."""
+
+    found: Writers
+    descriptor: int
+    by_lease: bool
+
+    def holds(self) -> bool:
+        """Whether nobody writes it still, nor waits to: a lease is called back by the next writer, who waits."""
+        if self.by_lease:
+            return fcntl.fcntl(self.descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK
+        return _seen_in_proc(self.descriptor) is Writers.NONE
+
+
 @contextmanager
-def no_writers(descriptor: int, *, folder: Path | int) -> Iterator[Writers]:
+def asked_for_writers(descriptor: int, *, folder: Path | int) -> Iterator[Answer]:
     """Ask of an open file whether somebody writes it; where a lease says NONE, nobody can begin within the block.
 
     `folder` is where it stands, as a path or a descriptor. Main thread only.
@@ -59,21 +75,14 @@ def no_writers(descriptor: int, *, folder: Path | int) -> Iterator[Writers]:
     refused = _take_lease(descriptor)
     if refused is None:
         try:
-            yield Writers.NONE
+            yield Answer(Writers.NONE, descriptor, by_lease=True)
         finally:
             with suppress(OSError):
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     elif refused == errno.EAGAIN and _refusals_tell(descriptor, folder):
-        yield Writers.SOME
+        yield Answer(Writers.SOME, descriptor, by_lease=True)
     else:
-        yield _seen_in_proc(descriptor)
-
-
-def is_wanted(descriptor: int) -> bool:
-    """Whether somebody waits to write a file on which this process took a lease; False where it has none."""
-    if not hasattr(fcntl, "F_GETLEASE"):
-        return False
-    return _ever_leased(descriptor) and fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
+        yield Answer(_seen_in_proc(descriptor), descriptor, by_lease=False)
 
 
 def keep_capabilities_from_children() -> None:
@@ -144,17 +153,17 @@ def _seen_in_proc(descriptor: int) -> Writers:
 def _sees_the_machine() -> bool:
     """Whether /proc shows every process of the machine: not so in a container, nor where others' are hidden."""
     try:
-        return (_PROC / "self/ns/pid").stat().st_ino == _FIRST_NAMESPACE and bool(os.listdir(_PROC / "1/fd"))
+        return (_PROC / "self/ns/pid").stat().st_ino == _FIRST_NAMESPACE and any((_PROC / "1/fd").iterdir())
     except OSError:
         return False
 
 
 def _has_open(process: Path, wanted: os.stat_result) -> bool:
-    for name in os.listdir(process / "fd"):
+    for opened in (process / "fd").iterdir():
         try:
-            if not os.path.samestat(os.stat(process / "fd" / name), wanted):
+            if not os.path.samestat(opened.stat(), wanted):
                 continue
-            told = (process / "fdinfo" / name).read_text("ascii", "replace")
+            told = (process / "fdinfo" / opened.name).read_text("ascii", "replace")
         except FileNotFoundError:
             continue
         flags = next(line.split()[1] for line in told.splitlines() if line.startswith("flags:"))

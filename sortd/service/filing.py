@@ -16,7 +16,7 @@ from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
-from sortd.disk.transfer import publish, was_put_back, withdraw
+from sortd.disk.transfer import publish, was_put_back, why_not_taken, withdraw
 from sortd.domain import Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
 from sortd.errors import Changed, Elsewhere, FolderRefuses, LibraryUnavailable, MoveRefused, MoveUnfinished, NameTaken
 from sortd.judgement.reconcile import filed
@@ -174,6 +174,7 @@ class Filer:
             companions = self._library.companions(sighting.path) if self._companions else ()
             plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder), name=name)
             identities = {sighting.path: sighting.identity} | {path: self._identity(path) for path in companions}
+            began_ns = self._mover.clock(sighting.path)
             with self._memory.transaction():
                 number = self._memory.journal.intend(
                     sighting.fingerprint,
@@ -181,13 +182,14 @@ class Filer:
                     move,
                     identities=identities,
                     now=self._wall(),
+                    began_ns=began_ns,
                     undoes=undoes,
                 )
             try:
                 mark = partial(self._memory.journal.take_back, number)
                 self._mover.move(plan, expected=identities, before_taking_back=mark)
             except Elsewhere:
-                return self._order_copy(number)
+                return self._order_copy(number, sighting.path)
             except MoveRefused as refused:
                 with self._memory.transaction():
                     self._memory.journal.abandon(number, str(refused))
@@ -197,7 +199,12 @@ class Filer:
             return self._made(self._memory.journal.entry(number), sighting.identity)
         raise AssertionError("the last race moves or raises")
 
-    def _order_copy(self, number: int) -> Entry:
+    def _order_copy(self, number: int, path: PurePath) -> Entry:
+        why = why_not_taken(self._library.writers(path))
+        if why is not None:  # known before gigabytes are copied
+            with self._memory.transaction():
+                self._memory.journal.abandon(number, why)
+            raise MoveRefused(why)
         with self._memory.transaction():
             self._memory.journal.cross(number)
         entry = self._memory.journal.entry(number)
@@ -208,7 +215,13 @@ class Filer:
     def _publish(self, entry: Entry) -> Entry:
         """Give verified copies their names and take their sources away; a kill in between does it again."""
         try:
-            identity = publish(self._library.root, entry.part, entry.steps, filesystems=self._filesystems)
+            identity = publish(
+                self._library.root,
+                entry.part,
+                entry.steps,
+                fingerprint=entry.fingerprint,
+                filesystems=self._filesystems,
+            )
         except MoveRefused as refused:
             with self._memory.transaction():
                 self._memory.journal.abandon(entry.number, str(refused))
@@ -217,7 +230,7 @@ class Filer:
 
     def _give_up(self, entry: Entry, why: str) -> None:
         if entry.crosses:
-            withdraw(self._library.root, entry.part, entry.steps)
+            withdraw(self._library.root, entry.part, entry.steps, filesystems=self._filesystems)
         away = self._guard.here()
         if away is not None:
             raise MoveUnfinished(away)  # on an empty mount point nothing was found, or taken back
@@ -227,7 +240,13 @@ class Filer:
     def _recover_copy(self, entry: Entry) -> None:
         if not entry.copied:
             self._give_up(entry, "cut short while it was copied")
-        elif was_put_back(self._library.root, entry.part, entry.steps[0], intended_at=entry.at):
+        elif was_put_back(
+            self._library.root,
+            entry.part,
+            entry.steps[0],
+            fingerprint=entry.fingerprint,
+            began_ns=entry.began_ns,
+        ):
             self._complete(entry, None)
         else:
             with suppress(MoveRefused):
@@ -304,7 +323,13 @@ class Filer:
             self._tell("companions_stayed", path=entry.steps[0].target, why=str(refused))
 
     def _stands(self, entry: Entry, step: Step) -> Standing:
-        return self._mover.recover(step.source, step.target, identity=step.identity, intended_at=entry.at)
+        return self._mover.recover(
+            step.source,
+            step.target,
+            identity=step.identity,
+            fingerprint=entry.fingerprint if step is entry.steps[0] else None,
+            began_ns=entry.began_ns,
+        )
 
     def _identity(self, path: PurePath) -> Identity:
         identity = self._library.stat(path)

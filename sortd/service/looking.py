@@ -10,6 +10,7 @@ from pathlib import PurePath
 from sortd.disk.guard import Guard
 from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
+from sortd.disk.writers import Writers
 from sortd.domain import Fingerprint, Identity, Record, Sighting
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.judgement.categories import Folder
@@ -26,6 +27,9 @@ MOST_HINTS = 20_000
 
 MOST_AT_ONCE = 100
 """Files read and noted in one transaction, so that the loop soon comes back to its inbox."""
+
+DOUBTED_TIMES = 10
+"""So many times longer a file must be still of which nobody can tell whether it is being written."""
 
 
 class Looker:
@@ -47,6 +51,7 @@ class Looker:
         self._guard = guard
         self._note = note
         self._settler = Settler(settle_seconds)
+        self._doubted = Settler(settle_seconds * DOUBTED_TIMES)
         self._folders = Folders(memory, library, note=note, tell=tell)
         self._deeds = Deeds(memory, library, note=note, tell=tell, wall=wall)
         self._tell = tell
@@ -80,11 +85,11 @@ class Looker:
 
     def busy(self) -> bool:
         """Whether anything is left to look at."""
-        return bool(self._scan_due or self._scan_passed or self._touched or self._settled or self._settler.waiting())
+        return bool(self._scan_due or self._scan_passed or self.unlooked())
 
     def unlooked(self) -> set[PurePath]:
         """The paths that were touched and not looked at yet."""
-        return {*self._touched, *self._settled, *self._settler.waiting()}
+        return {*self._touched, *self._settled, *self._settler.waiting(), *self._doubted.waiting()}
 
     def crowded(self) -> bool:
         """Whether files are ready to be looked at at once, without waiting for them to settle."""
@@ -96,7 +101,7 @@ class Looker:
 
     def settling(self, path: PurePath) -> bool:
         """Whether the file at this path was seen to change and is waited for."""
-        return self._settler.waits_for(path)
+        return self._settler.waits_for(path) or self._doubted.waits_for(path)
 
     def step(self, now: float) -> set[Fingerprint]:
         """Go on: the videos about which something is known now that was not before."""
@@ -105,6 +110,7 @@ class Looker:
             identity = self._stat(path)
             if self._settler.observe(path, identity, now):
                 self._settled[path] = identity
+        self._settled |= {path: self._stat(path) for path in self._doubted.due(now)}
         batch = list(islice(self._settled, MOST_AT_ONCE))
         still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
         still = [path for path in still if path not in self._spared]
@@ -112,7 +118,7 @@ class Looker:
         if still:
             with self._memory.transaction():
                 self._weigh()
-        if self._scan_passed and not (self._settled or self._touched or self._settler.waiting()):
+        if self._scan_passed and not self.unlooked():
             self._scan_passed = False
             with self._memory.transaction():
                 self._close_scan()
@@ -121,8 +127,13 @@ class Looker:
     def _is_still(self, path: PurePath, settled: Identity | None, now: float) -> bool:
         """Whether a settled file may be looked at: in a crowd its turn comes late, and it may be written by then."""
         identity = self._stat(path)
-        if identity is None or (identity == settled and not self._library.is_being_written(path)):
+        if identity is None:
             return True
+        writers = self._library.writers(path) if identity == settled else Writers.SOME
+        if writers is Writers.NONE:
+            return True
+        if writers is Writers.UNKNOWN:
+            return self._doubted.observe(path, identity, now)
         # A writer that pauses is no writer that is done: the wait begins again.
         self._settler.observe(path, identity, now)
         return False

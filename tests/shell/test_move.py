@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,15 +14,16 @@ import pytest
 
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.plain import identity_of
-from sortd.domain import Identity, MovePlan
+from sortd.domain import Fingerprint, Identity, MovePlan
 from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
 from tests.folders import Tree, make, read
 from tests.waiting import PATIENCE_SECONDS
 
 CLIP, SUBTITLES = PurePath("clip.mp4"), PurePath("clip.srt")
 CATS = PurePath("cats")
-BEFORE: Tree = {"clip.mp4": b"clip", "clip.srt": b"words", "cats": {}}
-AFTER: Tree = {"cats": {"clip.mp4": b"clip", "clip.srt": b"words"}}
+CONTENT = Fingerprint(hashlib.blake2b((4).to_bytes(8, "little") + b"clip", digest_size=16).hexdigest())
+BEFORE: Tree = {"clip.mp4": b"clip", "clip.srt": b"words", "cats": {}, ".sortd": {}}
+AFTER: Tree = {".sortd": {}, "cats": {"clip.mp4": b"clip", "clip.srt": b"words"}}
 
 MOVE = """
 import sys
@@ -158,7 +160,7 @@ def test_a_deleted_category_is_not_made_again(root: Path) -> None:
     with pytest.raises(MoveRefused, match="cats"):
         move(root)
 
-    assert read(root) == {"clip.mp4": b"clip", "clip.srt": b"words"}
+    assert read(root) == {".sortd": {}, "clip.mp4": b"clip", "clip.srt": b"words"}
 
 
 def test_a_category_that_became_a_symlink_leads_nowhere(root: Path, tmp_path: Path) -> None:
@@ -308,7 +310,7 @@ def test_a_network_filesystem_that_syncs_no_folders_is_no_reason_to_stop(root: P
 def test_a_move_that_cannot_be_taken_back_says_so(root: Path) -> None:
     with straced(root, "renameat2:error=EIO:when=2+") as process:
         assert outcome(process).startswith("MoveUnfinished cats/clip.mp4 could be neither left nor put back")
-    assert read(root) == {"clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
+    assert read(root) == {".sortd": {}, "clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
 
 
 @pytest.mark.parametrize("linking", [False, True], ids=["renaming", "linking"])
@@ -324,7 +326,7 @@ def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_pa
                 assert outcome(process) == ""
             mover, places = FileMover(root), []
             for path in (CLIP, SUBTITLES):
-                standing = mover.recover(path, CATS / path, identity=expected[path], intended_at=time.time())
+                standing = mover.recover(path, CATS / path, identity=expected[path])
                 places.append(standing)
                 standing_at = CATS / path if standing is Standing.MOVED else path
                 assert identities(root, standing_at)[standing_at].lasting == expected[path].lasting
@@ -336,9 +338,10 @@ def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_pa
     assert stood[-1] == (Standing.MOVED, Standing.MOVED)
 
 
-def recovered(root: Path, identity: Identity, *, intended_at: float | None = None) -> Standing:
-    intended_at = time.time() if intended_at is None else intended_at
-    return FileMover(root).recover(CLIP, CATS / CLIP, identity=identity, intended_at=intended_at)
+def recovered(root: Path, identity: Identity, *, began_ns: int | None = None) -> Standing:
+    return FileMover(root).recover(
+        CLIP, CATS / CLIP, identity=identity, fingerprint=CONTENT, began_ns=began_ns or FileMover(root).clock(CLIP)
+    )
 
 
 def test_an_intent_tells_the_owners_doings_from_its_own(root: Path) -> None:
@@ -349,10 +352,11 @@ def test_an_intent_tells_the_owners_doings_from_its_own(root: Path) -> None:
     assert recovered(root, identity) is Standing.NOT_MOVED
     (root / "cats/clip.mp4").unlink()
 
-    begun = time.time() - 0.1
+    begun = FileMover(root).clock(CLIP)
+    time.sleep(0.02)  # the kernel's clock goes in steps
     (root / CLIP).rename(root / "cats/clip.mp4")
     (root / "cats/clip.mp4").rename(root / CLIP)
-    assert recovered(root, identity, intended_at=begun) is Standing.PUT_BACK
+    assert recovered(root, identity, began_ns=begun) is Standing.PUT_BACK
 
     (root / CLIP).rename(root / "cats/clip.mp4")
     make(root, {"clip.mp4": b"a new download"})
@@ -368,7 +372,7 @@ def test_a_file_found_under_both_names_keeps_the_new_one(root: Path) -> None:
     (root / "cats/clip.mp4").hardlink_to(root / CLIP)
 
     assert recovered(root, identity) is Standing.MOVED
-    assert read(root) == {"clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
+    assert read(root) == {".sortd": {}, "clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
 
 
 def test_where_nothing_can_be_told_the_intent_stays_open(tmp_path: Path) -> None:
