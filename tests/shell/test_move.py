@@ -22,8 +22,8 @@ from tests.waiting import PATIENCE_SECONDS
 CLIP, SUBTITLES = PurePath("clip.mp4"), PurePath("clip.srt")
 CATS = PurePath("cats")
 CONTENT = Fingerprint(hashlib.blake2b((4).to_bytes(8, "little") + b"clip", digest_size=16).hexdigest())
-BEFORE: Tree = {"clip.mp4": b"clip", "clip.srt": b"words", "cats": {}, ".sortd": {}}
-AFTER: Tree = {".sortd": {}, "cats": {"clip.mp4": b"clip", "clip.srt": b"words"}}
+BEFORE: Tree = {"clip.mp4": b"clip", "clip.srt": b"words", "cats": {}}
+AFTER: Tree = {"cats": {"clip.mp4": b"clip", "clip.srt": b"words"}}
 
 MOVE = """
 import sys
@@ -53,7 +53,7 @@ else:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make(tmp_path / "root", BEFORE)
+    return make(tmp_path / "root", {**BEFORE, ".sortd": {}})
 
 
 def identities(root: Path, *paths: PurePath) -> dict[PurePath, Identity]:
@@ -160,7 +160,7 @@ def test_a_deleted_category_is_not_made_again(root: Path) -> None:
     with pytest.raises(MoveRefused, match="cats"):
         move(root)
 
-    assert read(root) == {".sortd": {}, "clip.mp4": b"clip", "clip.srt": b"words"}
+    assert read(root) == {"clip.mp4": b"clip", "clip.srt": b"words"}
 
 
 def test_a_category_that_became_a_symlink_leads_nowhere(root: Path, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_network_filesystem_that_syncs_no_folders_is_no_reason_to_stop(root: P
 def test_a_move_that_cannot_be_taken_back_says_so(root: Path) -> None:
     with straced(root, "renameat2:error=EIO:when=2+") as process:
         assert outcome(process).startswith("MoveUnfinished cats/clip.mp4 could be neither left nor put back")
-    assert read(root) == {".sortd": {}, "clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
+    assert read(root) == {"clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
 
 
 @pytest.mark.parametrize("linking", [False, True], ids=["renaming", "linking"])
@@ -372,7 +372,7 @@ def test_a_file_found_under_both_names_keeps_the_new_one(root: Path) -> None:
     (root / "cats/clip.mp4").hardlink_to(root / CLIP)
 
     assert recovered(root, identity) is Standing.MOVED
-    assert read(root) == {".sortd": {}, "clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
+    assert read(root) == {"clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
 
 
 def test_where_nothing_can_be_told_the_intent_stays_open(tmp_path: Path) -> None:
