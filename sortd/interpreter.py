@@ -1,13 +1,13 @@
 """How Python is started: neither the current folder nor the owner's environment says what is imported.
 
-The current folder may be a library that anybody drops files into, and a `json.py` in it must stay a file.
+The current folder may be a library that anybody drops files into, and a `json.py` in it must stay a file. Nothing is
+imported here but what every Python has loaded when it starts.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, MutableMapping, MutableSequence
 
 ISOLATED = ("-E", "-P")
 """-E ignores PYTHONPATH and its like, -P the folder that a program is started in. -I would also hide the packages that
@@ -31,17 +31,22 @@ def program(call: str, *arguments: str) -> list[str]:
     return [sys.executable, *ISOLATED, "-c", code, *arguments]
 
 
-def environment(environ: Mapping[str, str], **more: str) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """Give the environment of a child: the owner's, but for what Python reads of it."""
-    return {name: value for name, value in environ.items() if not name.startswith("PYTHON")} | more
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | more
 
 
-def forget_current_folder(path: MutableSequence[str], environ: MutableMapping[str, str]) -> None:
-    """Take off `path`, sys.path of a new process, what the current folder and the environment brought into it."""
-    brought = [] if sys.flags.ignore_environment else environ.get("PYTHONPATH", "").split(os.pathsep)
+def forget_current_folder() -> None:
+    """Import nothing more from the current folder, nor from where the environment says; a new process's first act.
+
+    Only a folder that sortd itself was found in stays.
+    """
+    named = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
+    brought = named.split(os.pathsep) if named else []
+    if not sys.flags.safe_path:
+        brought += sys.path[:1]
     unwanted = {os.path.abspath(entry) for entry in brought}  # noqa: PTH100 - "" is the current folder here
-    if not sys.flags.safe_path and path:
-        unwanted.add(os.path.abspath(path[0]))  # noqa: PTH100 - likewise
-    path[:] = [entry for entry in path if entry.startswith(os.sep) and entry not in unwanted]
-    for name in [name for name in environ if name.startswith("PYTHON")]:
-        del environ[name]
+    unwanted.discard(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - as above
+    sys.path[:] = [entry for entry in sys.path if entry.startswith(os.sep) and entry not in unwanted]
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        del os.environ[name]

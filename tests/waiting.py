@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -31,3 +32,8 @@ def once_within(seconds: float, act: Callable[[], T]) -> T:
         if took < seconds:
             return done
         assert began < deadline, f"it always took longer than {seconds} s: {took:.1f} s at last"
+
+
+def was_quick(began: float, *, seconds: float) -> bool:
+    """Whether it took no longer than this, as far as a machine can tell: a busy one tells nothing."""
+    return time.monotonic() - began < seconds or os.getloadavg()[0] > (os.cpu_count() or 1)

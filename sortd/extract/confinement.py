@@ -77,26 +77,6 @@ class Shelter:
     missing: Missing = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Confinement:
-    """How a child is held: the steps that do not hold, and what it could do all the same when it tried."""
-
-    missing: Missing
-    landlock: int
-    """The version of Landlock's interface that holds it; 0: none does."""
-    possible: tuple[str, ...]
-
-    @property
-    def seccomp(self) -> bool:
-        """Whether the filter of system calls holds."""
-        return "seccomp" not in self.missing
-
-    @property
-    def holds(self) -> bool:
-        """Whether a child that was taken over is kept from the owner's files."""
-        return self.seccomp or self.landlock > 0
-
-
 def prepare() -> Shelter:
     """Make a server ready to fork children; in a process of one thread that has loaded what it needs."""
     _load_lazy_parts()
@@ -140,8 +120,10 @@ def confine(shelter: Shelter, *, server: int, keep: tuple[int, int], cpu_seconds
     the answer's socket. Whatever needs another descriptor, a file or a name must be there already.
     """
     missing = dict(shelter.missing)
+    if sys.platform != "linux":
+        missing |= dict.fromkeys(("seccomp", "landlock"), "only Linux has it")
     landlock = 0
-    mapped = _step_back()
+    mapped, descriptors = _step_back(), _descriptors()
     if sys.platform == "linux":
         with _step("empty root", missing):
             if shelter.dead_folder is not None:
@@ -164,7 +146,7 @@ def confine(shelter: Shelter, *, server: int, keep: tuple[int, int], cpu_seconds
         # No file, no TCP, no abstract socket, no signal to anybody outside.
         with _step("landlock", missing):
             landlock = _restrict_by_landlock()
-    _close_all_but(keep, shelter.null)
+    _close(descriptors, keep=keep, null=shelter.null)
     with _step("limits", missing):
         _limit(mapped, cpu_seconds)
     if sys.platform == "linux":
@@ -303,21 +285,22 @@ def _syscall(number: int, *arguments: object) -> int:
     return _call(_libc.syscall, number, *arguments)
 
 
-def _close_all_but(keep: tuple[int, int], null: int) -> None:
+def _descriptors() -> list[int]:
+    """Tell what is open, or where that cannot be seen, what could be."""
+    with contextlib.suppress(OSError):
+        return [int(name) for name in os.listdir("/dev/fd")]  # noqa: PTH208 - names are what is wanted
+    with contextlib.suppress(OSError):
+        return list(range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    return list(range(1024))
+
+
+def _close(descriptors: list[int], *, keep: tuple[int, int], null: int) -> None:
     """Leave no way to the server or to what its owner had open; the standard streams lead nowhere."""
     for standard in range(3):
         os.dup2(null, standard)
-    beyond = 3
-    for descriptor in sorted(keep):
-        os.closerange(beyond, descriptor)
-        beyond = descriptor + 1
-    os.closerange(beyond, max(beyond, _most_descriptors()))
-
-
-def _most_descriptors() -> int:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = max(soft, hard) if resource.RLIM_INFINITY not in {soft, hard} else 1 << 20
-    return min(most, 1 << 30)
+    for descriptor in set(descriptors) - {0, 1, 2, *keep}:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
 
 def _limit(mapped: int, cpu_seconds: float) -> None:
@@ -331,11 +314,11 @@ def _limit(mapped: int, cpu_seconds: float) -> None:
         if kind is None:
             continue
         try:
-            resource.setrlimit(kind, (most, most))
-        except (OSError, ValueError):
             hard = resource.getrlimit(kind)[1]  # it may be held tighter already
-            if hard == resource.RLIM_INFINITY or hard > most:
-                failed.append(name)
+            bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(kind, (bound, bound))
+        except (OSError, ValueError):
+            failed.append(name)
     if failed:
         raise OSError(None, f"not of {', '.join(failed)}")
 

@@ -21,7 +21,7 @@ from typing import Self
 
 from sortd.domain import Fault, Needs, Sample
 from sortd.errors import ExtractionError, SortdError
-from sortd.extract.confinement import Confinement
+from sortd.extract.confinement_probe import Confinement
 from sortd.extract.sandbox import DECODE, PROBE, READY
 from sortd.extract.window_reader import SAID_CHARACTERS, WindowReader, printable
 from sortd.interpreter import ANYWHERE, program

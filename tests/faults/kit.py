@@ -23,6 +23,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 INOTIFY = Path("/proc/sys/fs/inotify")
 
 IS_ROOT = sys.platform == "linux" and os.geteuid() == 0
@@ -142,7 +144,7 @@ def alive(process: int) -> bool:
 
 
 def _run(*command: object) -> None:
-    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=60)
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager
