@@ -6,18 +6,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from sortd.config import Config
+from sortd.disk.filesystem_probe import survey
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
 from sortd.disk.watch import watch
-from sortd.domain import Fingerprint, Identity, Job
-from sortd.errors import IndexDamaged, SortdError
+from sortd.domain import FilesystemAbilities, Fingerprint, Identity, Job
+from sortd.errors import FolderRefuses, IndexDamaged, SortdError
 from sortd.extract import encoder
+from sortd.judgement.move_method import move_method, why_unsafe
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
@@ -26,6 +28,9 @@ from sortd.store import backup
 from sortd.store.memory import INDEX_NAME, Memory
 
 PROBE_SECONDS = 5.0
+
+COARSE_NS = 1_000_000
+"""Times that are not kept as finely as this are worth a word."""
 
 Finding = dict[str, Any]
 
@@ -39,7 +44,8 @@ def check(config: Config) -> list[Finding]:
         _state(config),
     ]
     if root.is_dir():
-        findings += [_watcher(root, config), _folders(library_at(root, config))]
+        library = library_at(root, config)
+        findings += [_watcher(root, config), _folders(library), _filesystems(library)]
     return [
         *findings,
         _decoder(config),
@@ -117,6 +123,43 @@ def _folders(library: Library) -> Finding:
         message="; ".join(problems) or "every folder and every .sortd.toml can be read",
         cure="mend the .sortd.toml; until then nothing is moved there",
     )
+
+
+def _filesystems(library: Library) -> Finding:
+    """How files are moved in the root, and in each category that is on another filesystem."""
+    told, cures = [], []
+    try:
+        categories = [PurePath(folder.name) for folder in library.folders().folders]
+        for folder, seen in survey(library.root, categories):
+            place = "the root" if folder == PurePath() else str(folder)
+            if isinstance(seen, FolderRefuses):
+                told.append(str(seen))
+                cures.append(f"let the service's user write in {place}")
+                continue
+            method = move_method(seen)
+            told.append(f"{place}: {method or why_unsafe(seen)}{_limits(seen)}")
+            if method is None:
+                cures.append(
+                    f"nothing is moved in {place}; keep it on another filesystem, or mount it so that links show the"
+                    " inodes of their files (mergerfs: use_ino,inodecalc=devino-hash)"
+                )
+    except SortdError as problem:
+        return _finding("filesystems", ok=False, message=str(problem), cure="let the service's user read it")
+    return _finding("filesystems", ok=not cures, message="; ".join(told), cure="; ".join(cures))
+
+
+def _limits(seen: FilesystemAbilities) -> str:
+    """What files there cannot have."""
+    lacking = {
+        "permissions": seen.keeps_modes,
+        "other owners": seen.keeps_owners,
+        "extended attributes": seen.keeps_attributes,
+        f"times finer than {seen.time_step_ns / 1e9:g} s": seen.time_step_ns < COARSE_NS,
+        "folders that are synced": seen.syncs_folders,
+        "names that differ in case alone": not seen.folds_case,
+    }
+    names = [what for what, has in lacking.items() if not has]
+    return f" (without {', '.join(names)})" if names else ""
 
 
 def _weights(config: Config) -> Finding:
