@@ -7,22 +7,24 @@ import subprocess
 import sys
 import tempfile
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from sortd.config import Config
+from sortd.disk.filesystem_probe import survey
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
 from sortd.disk.plain import identity_of
 from sortd.disk.watch import watch
 from sortd.disk.writers import Writers
-from sortd.domain import Fingerprint, Job, Needs
-from sortd.errors import IndexDamaged, SortdError
+from sortd.domain import FilesystemAbilities, Fingerprint, Job, Needs
+from sortd.errors import FolderRefuses, IndexDamaged, SortdError
 from sortd.extract import encoder
 from sortd.extract.decoder import Decoder
 from sortd.interpreter import ANYWHERE, ISOLATED
+from sortd.judgement.move_method import move_method, why_unsafe
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
 from sortd.service.looking import DOUBTED_TIMES
@@ -41,6 +43,9 @@ CONFINEMENT_CURE = (
     " until then let sortd see videos of people you trust only"
 )
 
+COARSE_NS = 1_000_000
+"""Times that are not kept as finely as this are worth a word."""
+
 Finding = dict[str, Any]
 
 
@@ -54,7 +59,7 @@ def check(config: Config) -> list[Finding]:
     ]
     if root.is_dir():
         library = library_at(root, config)
-        findings += [_watcher(root, config), _folders(library), _writers(library)]
+        findings += [_watcher(root, config), _folders(library), _filesystems(library), _writers(library)]
     return [
         *findings,
         _decoder(config),
@@ -149,6 +154,43 @@ def _writers(library: Library) -> Finding:
         return _finding("writers", ok=True, message=message)
     cure = "run sortd as the owner of the videos or with CAP_LEASE, as systemd/sortd.service does; no disk of another"
     return _finding("writers", ok=False, message=message, cure=f"{cure} machine tells it, so there it stays so")
+
+
+def _filesystems(library: Library) -> Finding:
+    """How files are moved in the root, and in each category that is on another filesystem."""
+    told, cures = [], []
+    try:
+        categories = [PurePath(folder.name) for folder in library.folders().folders]
+        for folder, seen in survey(library.root, categories):
+            place = "the root" if folder == PurePath() else str(folder)
+            if isinstance(seen, FolderRefuses):
+                told.append(str(seen))
+                cures.append(f"let the service's user write in {place}")
+                continue
+            method = move_method(seen)
+            told.append(f"{place}: {method or why_unsafe(seen)}{_limits(seen)}")
+            if method is None:
+                cures.append(
+                    f"nothing is moved in {place}; keep it on another filesystem, or mount it so that links show the"
+                    " inodes of their files (mergerfs: use_ino,inodecalc=devino-hash)"
+                )
+    except SortdError as problem:
+        return _finding("filesystems", ok=False, message=str(problem), cure="let the service's user read it")
+    return _finding("filesystems", ok=not cures, message="; ".join(told), cure="; ".join(cures))
+
+
+def _limits(seen: FilesystemAbilities) -> str:
+    """What files there cannot have."""
+    lacking = {
+        "permissions": seen.keeps_modes,
+        "other owners": seen.keeps_owners,
+        "extended attributes": seen.keeps_attributes,
+        f"times finer than {seen.time_step_ns / 1e9:g} s": seen.time_step_ns < COARSE_NS,
+        "folders that are synced": seen.syncs_folders,
+        "names that differ in case alone": not seen.folds_case,
+    }
+    names = [what for what, has in lacking.items() if not has]
+    return f" (without {', '.join(names)})" if names else ""
 
 
 def _weights(config: Config) -> Finding:

@@ -11,12 +11,12 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from sortd.disk.folders import CANNOT_SYNC, Entry, Folders, link, rename_exclusively
+from sortd.disk.folders import CANNOT_SYNC, Entry, Folders, link, opened, rename_exclusively
 from sortd.disk.marker import MARKER
 from sortd.domain import FilesystemAbilities
 from sortd.errors import FolderRefuses
@@ -66,6 +66,27 @@ def probe(folders: Folders, folder: PurePath) -> FilesystemAbilities:
         return _abilities(_place(folders, folder), folder)
     except OSError as problem:
         raise FolderRefuses(folder, str(problem.strerror)) from problem
+
+
+def survey(
+    root: Path, categories: Iterable[PurePath]
+) -> Iterator[tuple[PurePath, FilesystemAbilities | FolderRefuses]]:
+    """What the filesystem of the root can do, and that of the first category on each other one, or why it is not known.
+
+    MoveRefused: the root cannot be opened.
+    """
+    seen = set()
+    with opened(root) as folders:
+        for folder in (PurePath(), *categories):
+            try:
+                mount = _mount(folders.open(folder))
+                if mount not in seen:
+                    seen.add(mount)
+                    yield folder, probe(folders, folder)
+            except FolderRefuses as refused:
+                yield folder, refused
+            except OSError as problem:
+                yield folder, FolderRefuses(folder, str(problem.strerror))
 
 
 def _mount(folder: int) -> _Mount:

@@ -11,14 +11,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 
-from sortd.disk.filesystem_probe import Filesystems
+from sortd.disk.filesystem_probe import Filesystems, survey
 from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.transfer import publish, was_put_back, why_not_taken, withdraw
-from sortd.domain import Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
+from sortd.domain import FilesystemAbilities, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
 from sortd.errors import Changed, Elsewhere, FolderRefuses, LibraryUnavailable, MoveRefused, MoveUnfinished, NameTaken
+from sortd.judgement.move_method import move_method, why_unsafe
 from sortd.judgement.reconcile import filed
 from sortd.messages import Copied, Copy
 from sortd.service.telling import Note, Tell
@@ -73,6 +74,15 @@ class Filer:
             name=source.name,
             undoes=entry.number,
         )
+
+    def unsafe(self) -> list[FolderRefuses]:
+        """The filesystems of the library on which no move is safe: the root, or the first category on each."""
+        categories = [PurePath(known.name) for known in self._memory.categories.all() if known.present]
+        return [
+            FolderRefuses(folder, why_unsafe(seen))
+            for folder, seen in survey(self._library.root, categories)
+            if isinstance(seen, FilesystemAbilities) and move_method(seen) is None
+        ]
 
     # Copies
 

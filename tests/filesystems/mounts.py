@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
+
+
+Mounting = Callable[[Path, Path], contextlib.AbstractContextManager[Path]]
+"""Mounts at a folder; what is needed for that goes into an empty one."""
 
 
 class CannotMount(Exception):
@@ -55,79 +58,77 @@ def unmount(where: Path) -> None:
 
 
 @contextlib.contextmanager
-def image(kind: str, where: Path, *, megabytes: int, make: tuple[str, ...]) -> Iterator[Path]:
+def image(kind: str, where: Path, scratch: Path, *, megabytes: int, make: tuple[str, ...]) -> Iterator[Path]:
     """A filesystem of a kind that the kernel knows, in a file."""
     known = [line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()]
     if kind not in known:
         raise CannotMount(f"this kernel has no {kind}")
-    file = blank(where, megabytes)
+    file = blank(scratch, megabytes)
     run(*make, file)
     with mounted(where, "mount", "-t", kind, "-o", "loop", file, where):
         yield where
 
 
-def blank(where: Path, megabytes: int) -> Path:
-    """A file of so many zeros, beside the folder that it will be mounted at."""
-    file = where.with_name(f"{where.name}.image")
-    file.unlink(missing_ok=True)
+def blank(scratch: Path, megabytes: int) -> Path:
+    """A file of so many zeros."""
+    file = scratch / "image"
     with file.open("wb") as new:
         new.truncate(megabytes * 1024 * 1024)
     return file
 
 
-def beside(where: Path, *names: str) -> list[Path]:
-    """Empty folders beside a mount point, for what stacks on others."""
-    folders = [where.with_name(f"{where.name}.{name}") for name in names]
+def folders_in(scratch: Path, *names: str) -> list[Path]:
+    """Empty folders for what stacks on others."""
+    folders = [scratch / name for name in names]
     for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir()
     return folders
 
 
 @contextlib.contextmanager
-def ext4(where: Path) -> Iterator[Path]:
-    with image("ext4", where, megabytes=64, make=("mkfs.ext4", "-q", "-F")):
+def ext4(where: Path, scratch: Path) -> Iterator[Path]:
+    with image("ext4", where, scratch, megabytes=64, make=("mkfs.ext4", "-q", "-F")):
         yield where
 
 
 @contextlib.contextmanager
-def ext4_casefold(where: Path) -> Iterator[Path]:
+def ext4_casefold(where: Path, scratch: Path) -> Iterator[Path]:
     if not Path("/sys/fs/ext4/features/casefold").exists():
         raise CannotMount("this kernel's ext4 folds no case (CONFIG_UNICODE is off)")
-    with image("ext4", where, megabytes=64, make=("mkfs.ext4", "-q", "-F", "-O", "casefold")):
+    with image("ext4", where, scratch, megabytes=64, make=("mkfs.ext4", "-q", "-F", "-O", "casefold")):
         run("chattr", "+F", where)
         yield where
 
 
 @contextlib.contextmanager
-def xfs(where: Path) -> Iterator[Path]:
-    with image("xfs", where, megabytes=400, make=("mkfs.xfs", "-q", "-f")):
+def xfs(where: Path, scratch: Path) -> Iterator[Path]:
+    with image("xfs", where, scratch, megabytes=400, make=("mkfs.xfs", "-q", "-f")):
         yield where
 
 
 @contextlib.contextmanager
-def btrfs(where: Path) -> Iterator[Path]:
-    with image("btrfs", where, megabytes=256, make=("mkfs.btrfs", "-q", "-f")):
+def btrfs(where: Path, scratch: Path) -> Iterator[Path]:
+    with image("btrfs", where, scratch, megabytes=256, make=("mkfs.btrfs", "-q", "-f")):
         yield where
 
 
 @contextlib.contextmanager
-def vfat(where: Path) -> Iterator[Path]:
-    with image("vfat", where, megabytes=64, make=("mkfs.vfat",)):
+def vfat(where: Path, scratch: Path) -> Iterator[Path]:
+    with image("vfat", where, scratch, megabytes=64, make=("mkfs.vfat",)):
         yield where
 
 
 @contextlib.contextmanager
-def vfat_by_fuse(where: Path) -> Iterator[Path]:
-    file = blank(where, 64)
+def vfat_by_fuse(where: Path, scratch: Path) -> Iterator[Path]:
+    file = blank(scratch, 64)
     run("mkfs.vfat", "-F", "32", file)
     with mounted(where, "fusefat", "-o", "rw+", file, where):
         yield where
 
 
 @contextlib.contextmanager
-def overlay(where: Path) -> Iterator[Path]:
-    lower, upper, work = beside(where, "lower", "upper", "work")
+def overlay(where: Path, scratch: Path) -> Iterator[Path]:
+    lower, upper, work = folders_in(scratch, "lower", "upper", "work")
     with mounted(
         where, "mount", "-t", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", "o", where
     ):
@@ -135,27 +136,27 @@ def overlay(where: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def tmpfs(where: Path) -> Iterator[Path]:
+def tmpfs(where: Path, _: Path) -> Iterator[Path]:
     with mounted(where, "mount", "-t", "tmpfs", "-o", "size=128m", "none", where):
         yield where
 
 
 @contextlib.contextmanager
-def sshfs(where: Path) -> Iterator[Path]:
+def sshfs(where: Path, scratch: Path) -> Iterator[Path]:
     if not SFTP_SERVER.exists():
         raise CannotMount(f"{SFTP_SERVER} is not installed")
-    (far,) = beside(where, "far")
-    ssh = where.with_name(f"{where.name}.ssh")
+    (far,) = folders_in(scratch, "far")
+    ssh = scratch / "ssh"
     ssh.write_text(f"#!/bin/sh\nexec {SFTP_SERVER}\n")  # what a server would start for us
     ssh.chmod(0o755)
     with mounted(where, "sshfs", "-o", f"ssh_command={ssh}", f"localhost:{far}", where):
         yield where
 
 
-def mergerfs(*options: str, branches: int = 1) -> Callable[[Path], contextlib.AbstractContextManager[Path]]:
+def mergerfs(*options: str, branches: int = 1) -> Mounting:
     @contextlib.contextmanager
-    def mount(where: Path) -> Iterator[Path]:
-        folders = beside(where, *(f"branch{n}" for n in range(branches)))
+    def mount(where: Path, scratch: Path) -> Iterator[Path]:
+        folders = folders_in(scratch, *(f"branch{n}" for n in range(branches)))
         union = ":".join(map(str, folders))
         with mounted(where, "mergerfs", "-o", ",".join(("minfreespace=0", *options)), union, where):
             yield where
@@ -164,15 +165,15 @@ def mergerfs(*options: str, branches: int = 1) -> Callable[[Path], contextlib.Ab
 
 
 @contextlib.contextmanager
-def passthrough(where: Path) -> Iterator[Path]:
-    (behind,) = beside(where, "behind")
+def passthrough(where: Path, scratch: Path) -> Iterator[Path]:
+    (behind,) = folders_in(scratch, "behind")
     with mounted(where, "bindfs", behind, where):
         yield where
 
 
 @contextlib.contextmanager
-def exfat(where: Path) -> Iterator[Path]:
-    file = blank(where, 64)
+def exfat(where: Path, scratch: Path) -> Iterator[Path]:
+    file = blank(scratch, 64)
     run("mkfs.exfat", file)
     device = run("losetup", "--find", "--show", file).strip()  # it takes nothing but devices
     try:
@@ -183,14 +184,12 @@ def exfat(where: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def ntfs(where: Path) -> Iterator[Path]:
-    file = blank(where, 64)
+def ntfs(where: Path, scratch: Path) -> Iterator[Path]:
+    file = blank(scratch, 64)
     run("mkntfs", "-Q", "-F", "-q", file)
     with mounted(where, "ntfs-3g", file, where):
         yield where
 
-
-Mounting = Callable[[Path], contextlib.AbstractContextManager[Path]]
 
 KINDS: Mapping[str, Mounting] = {
     "ext4": ext4,
