@@ -4,7 +4,7 @@ PYTHON ?= python3
 ROOT ?=
 export ROOT
 
-.PHONY: .venv run demo test slow faults check
+.PHONY: .venv run demo test slow faults filesystems check
 
 run: .venv  ## The service on ROOT, or on the folder that the settings name: make run ROOT=~/Videos
 	@case "$$ROOT" in "~"|"~/"*) ROOT="$$HOME$${ROOT#?}" ;; esac; .venv/bin/sortd models fetch || echo 'going on without them: the built-in encoder serves'; exec .venv/bin/sortd run $${ROOT:+"$$ROOT"}
@@ -20,6 +20,13 @@ slow: .venv  ## The proofs that take minutes: full-size networks against the pla
 
 faults: .venv  ## Every row of the fault matrix, each by its id; as root on Linux with strace it leaves none out
 	@.venv/bin/python -m pytest -n 0 -m fault tests
+
+FILESYSTEMS = xfsprogs btrfs-progs sshfs openssh-sftp-server mergerfs bindfs exfat-fuse exfatprogs ntfs-3g dosfstools \
+  fusefat acl attr strace
+
+filesystems: .venv  ## The service on ext4, xfs, btrfs, overlay, tmpfs and those by FUSE; as root on Linux, installs them by apt
+	@apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(FILESYSTEMS) >/dev/null
+	@.venv/bin/python -m pytest -n 0 -m filesystems tests/filesystems
 
 check: .venv
 	@.venv/bin/ruff format --check .

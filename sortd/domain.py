@@ -39,11 +39,27 @@ class Placer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells, without reading it, that a file is still the same: cheap, and never proof of content."""
+    """What tells, without reading it, that a file is still the same: cheap, and never proof of content.
+
+    Numbers are whatever a filesystem gives: times before 1970 and far ahead, inodes beyond 2^63. `ctime_ns` (when the
+    content or the status changed last) and `device` are None where an index from before did not keep them.
+    """
 
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int | None = None
+    device: int | None = None
+
+    @property
+    def lasting(self) -> tuple[int, int, int]:
+        """What a rename, another mode and a new mount leave as it is; an edit that sets the times back does too."""
+        return self.inode, self.size, self.mtime_ns
+
+    def agrees(self, other: Identity) -> bool:
+        """Whether all that is known of both is equal."""
+        pairs = ((self.ctime_ns, other.ctime_ns), (self.device, other.device))
+        return self.lasting == other.lasting and all(a == b or a is None or b is None for a, b in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +258,30 @@ class Step:
     target: PurePath
     identity: Identity
     copy: VerifiedCopy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilesystemAbilities:
+    """What a filesystem was seen to do, whatever it is called; a name that is taken was refused where it says yes."""
+
+    renames_exclusively: bool
+    """A file gets another name only if that is free."""
+    links: bool
+    """A file gets a second name, only if that is free."""
+    links_keep_inode: bool
+    """Both names of a file show that they are one file."""
+    inodes_are_stable: bool
+    """A file keeps its number at a second look, and in another folder."""
+    syncs_folders: bool
+    folds_case: bool
+    keeps_modes: bool
+    """Files have permissions of their own; otherwise the mount decides whose they are and who may read them."""
+    keeps_owners: bool
+    """A file may be given to any owner, as far as this process goes."""
+    keeps_attributes: bool
+    """Files have extended attributes of the user's."""
+    time_step_ns: int
+    """The finest time that a file keeps, in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,9 +192,10 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Make verified copies of a move's files, beside their targets and under temporary names."""
+    """Make verified copies of a move's files, beside their targets and under temporary names that begin with `part`."""
 
     number: int
+    part: str
     steps: tuple[Step, ...]
 
 

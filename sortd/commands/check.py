@@ -6,22 +6,28 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from sortd.config import Config
+from sortd.disk.filesystem_probe import survey
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
+from sortd.disk.plain import identity_of
 from sortd.disk.watch import watch
-from sortd.domain import Fingerprint, Identity, Job, Needs
-from sortd.errors import IndexDamaged, SortdError
+from sortd.disk.writers import Writers
+from sortd.domain import FilesystemAbilities, Fingerprint, Job, Needs
+from sortd.errors import FolderRefuses, IndexDamaged, SortdError
 from sortd.extract import encoder
 from sortd.extract.decoder import Decoder
 from sortd.interpreter import ANYWHERE, ISOLATED
+from sortd.judgement.move_method import move_method, why_unsafe
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
+from sortd.service.looking import DOUBTED_TIMES
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.worker import Lost, Worker
 from sortd.store import backup
@@ -29,10 +35,16 @@ from sortd.store.memory import INDEX_NAME, Memory
 
 PROBE_SECONDS = 5.0
 
+MOST_ASKED = 200
+"""Videos of which it is asked who writes them."""
+
 CONFINEMENT_CURE = (
     "use a kernel with seccomp or Landlock (Linux 5.13), and let the service manager or container allow them;"
     " until then let sortd see videos of people you trust only"
 )
+
+COARSE_NS = 1_000_000
+"""Times that are not kept as finely as this are worth a word."""
 
 Finding = dict[str, Any]
 
@@ -46,7 +58,8 @@ def check(config: Config) -> list[Finding]:
         _state(config),
     ]
     if root.is_dir():
-        findings += [_watcher(root, config), _folders(library_at(root, config))]
+        library = library_at(root, config)
+        findings += [_watcher(root, config), _folders(library), _filesystems(library), _writers(library)]
     return [
         *findings,
         _decoder(config),
@@ -126,6 +139,60 @@ def _folders(library: Library) -> Finding:
     )
 
 
+def _writers(library: Library) -> Finding:
+    """Whether it can be told, of the videos that stand here, that nobody writes them."""
+    try:
+        videos = list(islice(library.scan(), MOST_ASKED))
+    except SortdError as problem:
+        return _finding("writers", ok=False, message=str(problem), cure="let the service's user read it")
+    untold = sum(library.writers(path) is Writers.UNKNOWN for path in videos)
+    if not untold:
+        return _finding("writers", ok=True, message=f"of each of {len(videos)} videos the system tells who writes it")
+    message = f"of {untold} of {len(videos)} videos nothing tells whether somebody writes them: each waits until it was"
+    message += f" still for {DOUBTED_TIMES} times settle_seconds, and is not moved to another disk"
+    if sys.platform != "linux":
+        return _finding("writers", ok=True, message=message)
+    cure = "run sortd as the owner of the videos or with CAP_LEASE, as systemd/sortd.service does; no disk of another"
+    return _finding("writers", ok=False, message=message, cure=f"{cure} machine tells it, so there it stays so")
+
+
+def _filesystems(library: Library) -> Finding:
+    """How files are moved in the root, and in each category that is on another filesystem."""
+    told, cures = [], []
+    try:
+        categories = [PurePath(folder.name) for folder in library.folders().folders]
+        for folder, seen in survey(library.root, categories):
+            place = "the root" if folder == PurePath() else str(folder)
+            if isinstance(seen, FolderRefuses):
+                told.append(str(seen))
+                cures.append(f"let the service's user write in {place}")
+                continue
+            method = move_method(seen)
+            told.append(f"{place}: {method or why_unsafe(seen)}{_limits(seen)}")
+            if method is None:
+                cures.append(
+                    f"nothing is moved in {place}; keep it on another filesystem, or mount it so that links show the"
+                    " inodes of their files (mergerfs: use_ino,inodecalc=devino-hash)"
+                )
+    except SortdError as problem:
+        return _finding("filesystems", ok=False, message=str(problem), cure="let the service's user read it")
+    return _finding("filesystems", ok=not cures, message="; ".join(told), cure="; ".join(cures))
+
+
+def _limits(seen: FilesystemAbilities) -> str:
+    """What files there cannot have."""
+    lacking = {
+        "permissions": seen.keeps_modes,
+        "other owners": seen.keeps_owners,
+        "extended attributes": seen.keeps_attributes,
+        f"times finer than {seen.time_step_ns / 1e9:g} s": seen.time_step_ns < COARSE_NS,
+        "folders that are synced": seen.syncs_folders,
+        "names that differ in case alone": not seen.folds_case,
+    }
+    names = [what for what, has in lacking.items() if not has]
+    return f" (without {', '.join(names)})" if names else ""
+
+
 def _weights(config: Config) -> Finding:
     settings = extract_settings(config)
     missing = [str(weights.path()) for weights in settings.weights if not weights.present()]
@@ -167,8 +234,7 @@ def _decoder(config: Config) -> Finding:
             idle_seconds=0.0,
             threads=1,
         )
-        status = clip.stat()
-        identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+        identity = identity_of(clip.stat())
         worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, feature_space(config).parts),))
         try:
             answer = answers.get(timeout=2 * patience(settings.timeout_seconds))

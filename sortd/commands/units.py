@@ -237,6 +237,8 @@ OOMPolicy=continue
 MemoryHigh=75%
 # There is no way to a network: the only sockets are those between processes of this machine.
 RestrictAddressFamilies=AF_UNIX
+# A user's service can be given no privilege, so not the one to ask of other accounts' files who writes them
+# (AmbientCapabilities=CAP_LEASE, as in systemd/sortd.service): such videos wait longer, and stay on their disk.
 # No privileges can be had from a setuid program ...
 NoNewPrivileges=yes
 # ... nor one be made.

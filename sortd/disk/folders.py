@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from sortd.disk.plain import ABSENT, identity_of
-from sortd.domain import Identity
+from sortd.disk.plain import ABSENT, content_of, identity_of
+from sortd.domain import Fingerprint, Identity
 from sortd.errors import Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
+from sortd.judgement.move_method import MoveMethod
 
-_CANNOT_REFUSE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
-_CANNOT_LINK = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK}
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # some network filesystems; EIO is another matter
+CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}
+"""What some network filesystems say of a folder; EIO is another matter."""
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}  # for no file at all
 
 
@@ -97,10 +98,12 @@ def check_name(name: str) -> None:
         raise MoveRefused(f"{name!r} is no name of a file or folder")
 
 
-def check(entry: Entry, expected: Identity) -> None:
-    """Refuse a file that is not what is expected of it."""
+def check(entry: Entry, expected: Identity, *, renamed: bool = False) -> None:
+    """Refuse a file that is not what is expected of it; `renamed`: since then, which changes its status."""
     status = os.stat(entry.name, dir_fd=entry.folder, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode) or identity_of(status) != expected:
+    found = identity_of(status)
+    as_expected = found.lasting == expected.lasting if renamed else found.agrees(expected)
+    if not stat.S_ISREG(status.st_mode) or not as_expected:
         raise MoveRefused(f"{entry.path} changed since the move was decided")
 
 
@@ -122,17 +125,26 @@ def find(folders: Folders, path: PurePath) -> os.stat_result | None:
         raise
 
 
-def rename(source: Entry, target: Entry) -> None:
-    """Give a file another name that is free; never another file's."""
+def content_at(folders: Folders, path: PurePath) -> Fingerprint | None:
+    """The fingerprint of the plain file at a path; None where it becomes shorter meanwhile. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path.name, flags, dir_fd=folders.open(path.parent))
     try:
-        _rename_exclusively(source, target)
-    except OSError as problem:
-        if problem.errno not in _CANNOT_REFUSE:
-            raise
+        return content_of(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(source: Entry, target: Entry, method: MoveMethod) -> None:
+    """Give a file another name that is free, never another file's, by what the filesystem was seen to do."""
+    if method is MoveMethod.RENAME:
+        rename_exclusively(source, target)
+    else:
         _link_then_unlink(source, target)
 
 
-def _rename_exclusively(source: Entry, target: Entry) -> None:
+def rename_exclusively(source: Entry, target: Entry) -> None:
+    """Rename in one step that fails where the name is taken."""
     if _RENAME is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     names = os.fsencode(source.name), os.fsencode(target.name)
@@ -141,23 +153,58 @@ def _rename_exclusively(source: Entry, target: Entry) -> None:
         raise OSError(number, os.strerror(number), str(source.path), None, str(target.path))
 
 
-def _link_then_unlink(source: Entry, target: Entry) -> None:
+def link(source: Entry, target: Entry) -> None:
+    """Give a file a second name, which fails where that is taken."""
     try:
         os.link(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder, follow_symlinks=False)
     except OSError as problem:
         problem.filename, problem.filename2 = str(source.path), str(target.path)
-        if problem.errno not in _CANNOT_LINK:
-            raise
-        why = "this filesystem can neither rename without replacing nor link"
-        raise FolderRefuses(target.path.parent, why) from problem
-    linked = os.stat(target.name, dir_fd=target.folder, follow_symlinks=False)
-    if not os.path.samestat(linked, os.stat(source.name, dir_fd=source.folder, follow_symlinks=False)):
-        raise MoveUnfinished(f"{source.path} was replaced while it was moved")  # what stands there now is the owner's
-    try:
-        os.unlink(source.name, dir_fd=source.folder)
-    except OSError:
-        os.unlink(target.name, dir_fd=target.folder)
         raise
+
+
+def _link_then_unlink(source: Entry, target: Entry) -> None:
+    """One of the names goes in the end. MoveUnfinished: the owner acted meanwhile, or neither can be removed."""
+    before = _status(source)
+    link(source, target)
+    try:
+        linked = _status(target)
+    except OSError as problem:
+        raise MoveUnfinished(f"what became of {target.path} cannot be told: {problem.strerror}") from problem
+    try:
+        proven = _is_proven(source, linked, before)
+        if proven:
+            os.unlink(source.name, dir_fd=source.folder)
+    except OSError:
+        _unlink_again(target, linked)
+        raise
+    if not proven:
+        _unlink_again(target, linked)
+        why = "a link shows another inode than its file, so no move is safe here"
+        raise FolderRefuses(target.path.parent, why)
+
+
+def _is_proven(source: Entry, linked: os.stat_result, before: os.stat_result) -> bool:
+    """Whether a new name shows that it is the source's. MoveUnfinished: that is another file than before."""
+    now = _status(source)
+    if not os.path.samestat(linked, now) and not os.path.samestat(before, now):
+        # What stands at the source is the owner's, and what they replaced has its new name alone.
+        raise MoveUnfinished(f"{source.path} was replaced while it was moved")
+    return os.path.samestat(linked, now)
+
+
+def _unlink_again(target: Entry, linked: os.stat_result) -> None:
+    """Remove a second name that was just made; not where it has become the only one, or another file's."""
+    try:
+        now = _status(target)
+        if now.st_nlink == 1 < linked.st_nlink or not os.path.samestat(now, linked):
+            raise MoveUnfinished(f"what became of {target.path} is the owner's doing")
+        os.unlink(target.name, dir_fd=target.folder)
+    except OSError as problem:
+        raise MoveUnfinished(f"{target.path} was linked, and cannot be removed: {problem.strerror}") from problem
+
+
+def _status(entry: Entry) -> os.stat_result:
+    return os.stat(entry.name, dir_fd=entry.folder, follow_symlinks=False)
 
 
 def sync(entries: Iterable[Entry]) -> None:
@@ -166,7 +213,7 @@ def sync(entries: Iterable[Entry]) -> None:
         try:
             os.fsync(folder)
         except OSError as problem:
-            if problem.errno not in _CANNOT_SYNC:
+            if problem.errno not in CANNOT_SYNC:
                 raise
 
 

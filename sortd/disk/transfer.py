@@ -11,15 +11,18 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path, PurePath
 
-from sortd.disk.folders import Entry, Folders, check, check_writable, find, opened, refusal, rename, sync
+from sortd.disk.attributes import keep_attributes, keep_times
+from sortd.disk.filesystem_probe import Filesystems
+from sortd.disk.folders import Entry, Folders, check, check_writable, content_at, find, opened, refusal, rename, sync
 from sortd.disk.plain import identity_of
-from sortd.domain import Identity, Step, VerifiedCopy
-from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished
+from sortd.disk.writers import Writers, asked_for_writers
+from sortd.domain import Fingerprint, Identity, Step, VerifiedCopy
+from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
 
 RESERVE = 64 * 1024 * 1024
 """Bytes that a copy leaves free on its filesystem, or a hundredth of it where that is less: others write there too."""
@@ -31,15 +34,24 @@ _OF_ONE_FILE = {errno.EEXIST, errno.EFBIG, errno.EINVAL, errno.ENAMETOOLONG}
 """What a filesystem says of one file that it cannot hold; anything else it would say of the next one too."""
 
 
-def temporary(number: int, n: int, target: PurePath) -> PurePath:
-    """Where the copy of a move's n-th file grows: hidden, beside its target, and named by the move alone."""
-    return target.with_name(f".sortd-{number}.part" if n == 0 else f".sortd-{number}-{n}.part")
+_CURE = "let sortd run as the owner of the files or as root, or mount what is there with other options"
 
 
-def copy_verified(root: Path, number: int, steps: Sequence[Step]) -> Iterator[VerifiedCopy | None]:
+def temporary(part: str, n: int, target: PurePath) -> PurePath:
+    """Where the copy of a move's n-th file grows: hidden, beside its target; `part` is noted in the move's intent."""
+    return target.with_name(f"{part}.part" if n == 0 else f"{part}-{n}.part")
+
+
+def aside(part: str, n: int, source: PurePath) -> PurePath:
+    """Where the n-th source waits for its end, beside its own name: hidden, and known to nobody else."""
+    return source.with_name(f"{part}-{n}.source.part")
+
+
+def copy_verified(root: Path, part: str, steps: Sequence[Step]) -> Iterator[VerifiedCopy | None]:
     """Copy a move's files, in order, to their temporary names; None, now and then, is a sign of life.
 
     MoveRefused: a source is not what is expected of it, or something failed; what was made is the caller's to withdraw.
+    NameTaken: a temporary name is another file's, and none of ours is left.
     """
     with opened(root) as folders:
         try:
@@ -47,36 +59,48 @@ def copy_verified(root: Path, number: int, steps: Sequence[Step]) -> Iterator[Ve
             check_writable(folders.entry(steps[0].target))
             _check_room(folders, steps)
             for n, step in enumerate(steps):
-                yield from _copy(folders, step, temporary(number, n, step.target))
+                yield from _copy(folders, step, temporary(part, n, step.target))
+        except NameTaken:
+            for m, made in enumerate(steps[:n]):
+                _remove(folders, temporary(part, m, made.target))
+            raise
         except OSError as problem:
             raise refusal(problem) from problem
 
 
-def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
+def publish(
+    root: Path, part: str, steps: Sequence[Step], *, fingerprint: Fingerprint, filesystems: Filesystems
+) -> Identity:
     """Give verified copies their names, all or none, then take the sources away; what the first file is now.
 
-    Done again after a kill it goes on where it was. MoveRefused: nothing was moved, the copies are withdrawn.
+    `fingerprint` is the first file's. Done again after a kill it goes on where it was. MoveRefused: nothing was moved,
+    the copies are withdrawn. Main thread only.
     """
+    named: list[int] = []
     try:
         with opened(root) as folders:
-            if not _went(folders, steps[0]):
+            _settle_aside(folders, part, steps, filesystems)
+            if not _went(folders, steps[0], fingerprint):
                 for n, step in enumerate(steps):
-                    _name(folders, step, temporary(number, n, step.target))
+                    known = fingerprint if n == 0 else None
+                    if _name(folders, step, temporary(part, n, step.target), filesystems, known):
+                        named.append(n)
                 with _refusing(steps[0].target.parent):
                     sync([folders.entry(step.target) for step in steps])
-                _take_source(folders, steps[0])
+                _take_source(folders, steps[0], aside(part, 0, steps[0].source), filesystems)
     except (OSError, MoveRefused) as problem:
-        withdraw(root, number, steps)
+        _withdraw_all(root, part, steps, filesystems, named=named)
         raise refusal(problem) from problem
     try:
         with opened(root) as folders:
             for n, step in enumerate(steps[1:], 1):
+                copy, named_now = temporary(part, n, step.target), n in named
                 try:
-                    _name(folders, step, temporary(number, n, step.target))
+                    named_now |= _name(folders, step, copy, filesystems, None)
                     sync([folders.entry(step.target)])
-                    _take_source(folders, step)
+                    _take_source(folders, step, aside(part, n, step.source), filesystems)
                 except (OSError, MoveRefused):  # the video went; a companion that cannot stays where it is
-                    _withdraw(folders, step, temporary(number, n, step.target))
+                    _withdraw(folders, step, copy, named=named_now)
             with suppress(FileNotFoundError):  # after a kill, the owner may have removed the emptied folder
                 sync([folders.entry(steps[0].source)])
             target = folders.entry(steps[0].target)
@@ -85,57 +109,58 @@ def publish(root: Path, number: int, steps: Sequence[Step]) -> Identity:
         raise MoveUnfinished(f"{steps[0].target}: {problem}") from problem
 
 
-def withdraw(root: Path, number: int, steps: Sequence[Step]) -> None:
+def withdraw(root: Path, part: str, steps: Sequence[Step], *, filesystems: Filesystems) -> None:
     """Remove a move's temporary files, and its copies that have their names while their sources still stand."""
-    try:
-        with opened(root) as folders:
-            for n, step in enumerate(steps):
-                _withdraw(folders, step, temporary(number, n, step.target))
-    except (OSError, MoveRefused) as problem:
-        raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
+    _withdraw_all(root, part, steps, filesystems, named=())
 
 
-def was_put_back(root: Path, number: int, step: Step, *, intended_at: float) -> bool:
+def was_put_back(root: Path, part: str, step: Step, *, fingerprint: Fingerprint, began_ns: int | None) -> bool:
     """Whether the owner brought back what was moved: it stands at its source again, and its copy nowhere.
 
-    It is another file, though it may have the inode that the source let go; its status is younger than the intent then.
+    It is another file, though it may have the inode that the source let go. `began_ns` is when the move was intended by
+    the clock of the source's filesystem, which tells then that it came later; None: nothing is concluded.
     """
     try:
         with opened(root) as folders:
             before, after = find(folders, step.source), find(folders, step.target)
-            part = find(folders, temporary(number, 0, step.target))
+            rest = (temporary(part, 0, step.target), aside(part, 0, step.source))
+            if began_ns is None or before is None or after is not None or any(find(folders, path) for path in rest):
+                return False
+            if (before.st_size, before.st_mtime_ns) != (step.identity.size, step.identity.mtime_ns):
+                return False
+            return before.st_ctime_ns > began_ns and content_at(folders, step.source) == fingerprint
     except (OSError, MoveRefused) as problem:
         raise MoveUnfinished(f"{step.source} cannot be looked for: {problem}") from problem
-    if before is None or after is not None or part is not None:
-        return False
-    if before.st_ino == step.identity.inode and before.st_ctime <= intended_at:
-        return False
-    return (before.st_size, before.st_mtime_ns) == (step.identity.size, step.identity.mtime_ns)
 
 
-def _name(folders: Folders, step: Step, part: PurePath) -> None:
-    """Give a verified copy its name, if its source still is what was copied; it may have it since before a kill."""
-    if find(folders, part) is None and _stands(folders, step):
-        return
+def _name(
+    folders: Folders, step: Step, part: PurePath, filesystems: Filesystems, fingerprint: Fingerprint | None
+) -> bool:
+    """Give a verified copy its name, if its source still is what was copied; False: it had it since before a kill."""
+    if find(folders, part) is None and _stands(folders, step, fingerprint):
+        return False
     _check_source(folders.entry(step.source), step.identity)
     check(folders.entry(part), _copy_of(step).identity)
-    rename(folders.entry(part), folders.entry(step.target))
+    rename(folders.entry(part), folders.entry(step.target), filesystems.method(folders, step.target.parent))
+    return True
 
 
-def _went(folders: Folders, step: Step) -> bool:
-    """Whether its source was taken away before a kill, and its copy stands."""
-    return find(folders, step.source) is None and _stands(folders, step)
-
-
-def _stands(folders: Folders, step: Step) -> bool:
-    """Whether the copy has its name: the very file, or the same content where inodes do not last (FAT)."""
-    status, copy = find(folders, step.target), _copy_of(step)
-    if status is None or identity_of(status) == copy.identity:
-        return status is not None
-    if status.st_size != copy.identity.size or not stat.S_ISREG(status.st_mode):
+def _went(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bool:
+    """Whether its source was taken away before a kill, and its copy stands; another file may have the old name."""
+    before = find(folders, step.source)
+    if before is not None and identity_of(before).lasting == step.identity.lasting:
         return False
-    with _reading(folders.entry(step.target)) as file:
-        return hashlib.file_digest(file, hashlib.blake2b).hexdigest() == copy.digest
+    return _stands(folders, step, fingerprint)
+
+
+def _stands(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bool:
+    """Whether the copy has its name: an inode number alone proves nothing, so its content is asked."""
+    status, copy = find(folders, step.target), _copy_of(step)
+    if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != copy.identity.size:
+        return False
+    if fingerprint is not None and identity_of(status).lasting == copy.identity.lasting:
+        return content_at(folders, step.target) == fingerprint
+    return _digest(folders, step.target) == copy.digest
 
 
 def _copy_of(step: Step) -> VerifiedCopy:
@@ -144,24 +169,89 @@ def _copy_of(step: Step) -> VerifiedCopy:
     return step.copy
 
 
-def _take_source(folders: Folders, step: Step) -> None:
-    """Remove the source, if it still is what was copied; what the owner put there meanwhile stays."""
-    status = find(folders, step.source)
-    if status is not None and identity_of(status) == step.identity:
-        _remove(folders, step.source)
+def _take_source(folders: Folders, step: Step, hidden: PurePath, filesystems: Filesystems) -> None:
+    """Remove the source, while it provably is what was copied and nobody writes it. MoveRefused: it stays.
+
+    It goes by way of a hidden name: what is removed is then the very file that was looked at, whatever the owner puts
+    in its place meanwhile.
+    """
+    if find(folders, step.source) is None:
+        return  # the owner took it away at the last moment
+    source, going = folders.entry(step.source), folders.entry(hidden)
+    with _reading(source) as file, asked_for_writers(file.fileno(), folder=source.folder) as answer:
+        why = why_not_taken(answer.found)
+        if why is not None:
+            raise MoveRefused(f"{step.source}: {why}")
+        if not step.identity.agrees(identity_of(os.fstat(file.fileno()))):
+            raise MoveRefused(f"{step.source} changed while it was copied")
+        rename(source, going, filesystems.method(folders, step.source.parent))
+        found = os.stat(going.name, dir_fd=going.folder, follow_symlinks=False)
+        itself = os.path.samestat(found, os.fstat(file.fileno()))
+        if itself and identity_of(found).lasting == step.identity.lasting and answer.holds():
+            _remove(folders, hidden)
+            return
+        rename(going, source, filesystems.method(folders, step.source.parent))
+        raise MoveRefused(f"{step.source} was taken up by somebody at the last moment")
 
 
-def _withdraw(folders: Folders, step: Step, part: PurePath) -> None:
-    for path in (part, _unproven(part)):
-        if find(folders, path) is not None:
-            _remove(folders, path)
-    before, after = find(folders, step.source), find(folders, step.target)
-    if (
-        (before and after and step.copy)
-        and identity_of(before) == step.identity  # or the copy is the only one by now
-        and identity_of(after) == step.copy.identity
-    ):
+def why_not_taken(found: Writers) -> str | None:
+    """Why a file may not be removed after it was copied; None: it may."""
+    match found:
+        case Writers.NONE:
+            return None
+        case Writers.SOME:
+            return "somebody has it open for writing"
+        case Writers.UNKNOWN:
+            return "whether somebody writes it cannot be told, so it is not moved to another disk (see sortd check)"
+
+
+def _settle_aside(folders: Folders, part: str, steps: Sequence[Step], filesystems: Filesystems) -> None:
+    """After a kill: remove a source that waits for its end and whose copy stands; bring any other back."""
+    for n, step in enumerate(steps):
+        hidden = aside(part, n, step.source)
+        if find(folders, hidden) is None:
+            continue
+        if step.copy and _digest(folders, hidden) == step.copy.digest and _stands(folders, step, None):
+            _remove(folders, hidden)
+            continue
+        try:
+            method = filesystems.method(folders, step.source.parent)
+            rename(folders.entry(hidden), folders.entry(step.source), method)
+        except OSError as problem:
+            raise MoveUnfinished(f"{hidden} cannot have its name {step.source.name} back: {problem}") from problem
+
+
+def _withdraw_all(
+    root: Path, part: str, steps: Sequence[Step], filesystems: Filesystems, *, named: Container[int]
+) -> None:
+    try:
+        with opened(root) as folders:
+            _settle_aside(folders, part, steps, filesystems)
+            for n, step in enumerate(steps):
+                _withdraw(folders, step, temporary(part, n, step.target), named=n in named)
+    except (OSError, MoveRefused) as problem:
+        raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
+
+
+def _withdraw(folders: Folders, step: Step, part: PurePath, *, named: bool) -> None:
+    """Remove a copy; one that has its name only if its source was not taken: this call `named` it, or both are equal.
+
+    After a kill the copy may be the only one, and the source's name another file's.
+    """
+    if find(folders, part) is not None:
+        _remove(folders, part)
+    before, after, copy = find(folders, step.source), find(folders, step.target), step.copy
+    if not (before and after and copy) or identity_of(after).lasting != copy.identity.lasting:
+        return
+    if os.path.samestat(before, after) or not stat.S_ISREG(before.st_mode):
+        return
+    if named or all(_digest(folders, path) == copy.digest for path in (step.source, step.target)):
         _remove(folders, step.target)
+
+
+def _digest(folders: Folders, path: PurePath) -> str:
+    with _reading(folders.entry(path)) as file:
+        return hashlib.file_digest(file, hashlib.blake2b).hexdigest()
 
 
 def _remove(folders: Folders, path: PurePath) -> None:
@@ -183,6 +273,9 @@ def _check_room(folders: Folders, steps: Sequence[Step]) -> None:
 def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy | None]:
     source = folders.entry(step.source)
     with _reading(source) as old, _refusing(part.parent), _created(folders, part) as new:
+        lost = keep_attributes(old.fileno(), new.fileno())
+        if lost:
+            raise FolderRefuses(part.parent, f"a file copied there would lose {' and '.join(lost)}; {_CURE}")
         written = hashlib.blake2b()
         for block in _blocks(old, source):
             _write(new, block)
@@ -193,7 +286,7 @@ def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy
         _check_source(source, step.identity)
         if identity_of(os.fstat(old.fileno())) != step.identity:
             raise MoveRefused(f"{step.source} was swapped while it was copied")
-        _keep_attributes(old.fileno(), new.fileno())
+        keep_times(old.fileno(), new.fileno())
         os.fsync(new.fileno())
         yield None
         if hasattr(os, "posix_fadvise"):  # not on macOS; what is read back comes from the disk then
@@ -208,18 +301,16 @@ def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy
         yield VerifiedCopy(identity_of(os.fstat(new.fileno())), written.hexdigest())
 
 
-def _unproven(part: PurePath) -> PurePath:
-    """The first name of a temporary file."""
-    return part.with_suffix(".new.part")
-
-
 @contextmanager
 def _created(folders: Folders, part: PurePath) -> Iterator[FileIO]:
-    """A new file to copy into; its name came by renaming, so that a copy that could not be named is never made."""
-    unproven = folders.entry(_unproven(part))
+    """A new file to copy into. NameTaken: it is another's."""
+    entry = folders.entry(part)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with FileIO(os.open(unproven.name, flags, 0o600, dir_fd=unproven.folder), "r+") as file:
-        rename(unproven, folders.entry(part))
+    try:
+        descriptor = os.open(entry.name, flags, 0o600, dir_fd=entry.folder)
+    except FileExistsError as problem:
+        raise NameTaken(f"{part} is taken") from problem
+    with FileIO(descriptor, "r+") as file:
         yield file
 
 
@@ -264,17 +355,3 @@ def _check_source(source: Entry, expected: Identity) -> None:
         check(source, expected)
     except OSError as problem:
         raise MoveRefused(f"{source.path} went while it was copied") from problem
-
-
-def _keep_attributes(old: int, new: int) -> None:
-    """Owner, mode, extended attributes and times, as far as the filesystem and the permissions allow."""
-    status = os.fstat(old)
-    with suppress(OSError):
-        os.fchown(new, status.st_uid, status.st_gid)
-    with suppress(PermissionError):  # FAT has no modes
-        os.fchmod(new, stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID))
-    for name in os.listxattr(old) if hasattr(os, "listxattr") else ():
-        if not name.startswith("security."):  # those are the target's, and its right to run with privileges is none
-            with suppress(OSError):  # too large or too many for that filesystem, or not allowed
-                os.setxattr(new, name, os.getxattr(old, name))
-    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))

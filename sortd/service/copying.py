@@ -18,7 +18,7 @@ def copying(root: Path) -> Callable[[Copy], Iterator[Copied | Alive]]:
     def copy(order: Copy) -> Iterator[Copied | Alive]:
         copies: list[VerifiedCopy] = []
         try:
-            for verified in copy_verified(root, order.number, order.steps):
+            for verified in copy_verified(root, order.part, order.steps):
                 copies += [] if verified is None else [verified]
                 yield Alive()
         except MoveRefused as refused:

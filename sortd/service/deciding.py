@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -65,6 +66,7 @@ class Decider:
         self._tell = tell
         self._wall = wall
         self._refusals = Refusals(memory, tell)
+        self._tried = False
         self._waiting: dict[Fingerprint, None] = {}
         self._doubted: dict[int, tuple[Category, Word]] = {}
         self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
@@ -96,6 +98,7 @@ class Decider:
         if self._held():
             return
         self._judge.refresh()
+        self._refuse_unsafe(now)
         if self._refusals.end(now=now):
             self.add(self._memory.index.left_for((Reason.MOVE_REFUSED,)))
         if self._behind and not self._filer.copies():
@@ -121,6 +124,15 @@ class Decider:
             if not left.told:
                 self._refusals.postpone(entry.steps[0].source, now=now)
             self._note(entry.fingerprint, verdict, left)
+
+    def _refuse_unsafe(self, now: float) -> None:
+        """Tell at the start where no move is safe, before a video waits for one; what cannot be tried is told then."""
+        if self._tried or self._observe:
+            return
+        self._tried = True
+        with suppress(MoveRefused):
+            for refused in self._filer.unsafe():
+                self._refusals.refuse(refused, now=now)
 
     def _tell_of_stops(self) -> None:
         """Say once that a category stopped, and once that it moves again."""

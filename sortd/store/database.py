@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
-from sortd.domain import Category
+from sortd.domain import Category, Identity
 from sortd.errors import IndexDamaged, LibraryUnavailable
 from sortd.store.migrations import MIGRATIONS
 
 VERSION = sqlite3.sqlite_version
 """Of SQLite itself."""
+
+DatabaseError = sqlite3.Error
+"""What a statement raises that is neither damage nor a disk that fails: our own mistake."""
+
+IDENTITY = "inode, size, mtime_ns, ctime_ns, device"
+"""The columns that keep an Identity, in the order of `identity_values`."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -186,6 +192,29 @@ def path_of(name: bytes) -> PurePath:
 def category_of(name: bytes) -> Category:
     """A kept category's name."""
     return Category(os.fsdecode(name))
+
+
+def integer(value: int) -> int | bytes:
+    """A number of a filesystem as it is kept: SQLite's own integers where it fits into 64 bits, else 16 bytes."""
+    return value if -(2**63) <= value < 2**63 else value.to_bytes(16, "big", signed=True)
+
+
+def integer_of(kept: int | bytes) -> int:
+    """A number that was kept so."""
+    return int.from_bytes(kept, "big", signed=True) if isinstance(kept, bytes) else kept
+
+
+def identity_values(identity: Identity) -> tuple[int | bytes | None, ...]:
+    """An identity as it is kept, in the order of IDENTITY."""
+    kept = (*identity.lasting, identity.ctime_ns, identity.device)
+    return tuple(None if value is None else integer(value) for value in kept)
+
+
+def identity_from(values: Sequence[Any]) -> Identity:
+    """An identity that was kept so."""
+    inode, size, mtime_ns, *rest = values
+    ctime_ns, device = (None if value is None else integer_of(value) for value in rest)
+    return Identity(integer_of(inode), integer_of(size), integer_of(mtime_ns), ctime_ns, device)
 
 
 def _statements(script: str) -> Iterator[str]:

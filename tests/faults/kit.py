@@ -254,6 +254,15 @@ def hanging(process: int, path: Path) -> Iterator[None]:
             tracer.kill()  # asked nicely it waits for the hour to end
 
 
+def drawing_zeros() -> Sequence[str]:
+    """Words that run the sortd that follows them with names of its copies that are known: chance gives nothing else."""
+    code = (
+        "import runpy, secrets, sys; secrets.token_hex = lambda size: '00' * size;"
+        " sys.argv = sys.argv[4:]; runpy.run_module('sortd', run_name='__main__', alter_sys=True)"
+    )
+    return [sys.executable, "-P", "-c", code]
+
+
 def _strace(calls: str, fault: str, path: Path | None) -> Sequence[str]:
     only = [] if path is None else ["-P", str(path)]
     inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]

@@ -20,6 +20,7 @@ from tests.faults.kit import (
     as_root,
     bind,
     delaying,
+    drawing_zeros,
     failing,
     fill,
     killing,
@@ -32,7 +33,7 @@ KILLED = (137, -9)
 GROUP = ["sea-6.mp4", "sea-6.srt"]
 FILED = ["sea/sea-6.mp4", "sea/sea-6.srt"]
 COPY_CALLS = f"{MOVE_CALLS},fchmod,utimensat"
-FIRST_PART = ".sortd-1.part"
+FIRST_PART = ".sortd-0000000000000000.part"
 
 
 @contextlib.contextmanager
@@ -163,7 +164,7 @@ def test_killed_at_any_call_of_a_copy_the_next_start_repairs_it(fresh, clips, wh
             with home.nothing_lost():
                 # Who names the part is the child, and the service only when it publishes the copy.
                 part = sea / FIRST_PART if who == "child" else None
-                ended = home.once(*killing(COPY_CALLS, at=call, path=part)).returncode
+                ended = home.once(*killing(COPY_CALLS, at=call, path=part), *drawing_zeros()).returncode
                 childless = bool(home.told("folder_refuses"))
                 lost += childless
                 assert home.once().returncode == 0
@@ -317,7 +318,7 @@ def test_a_copy_that_fails_on_its_way_leaves_the_source_and_nothing_else(fresh, 
     with sea_on(home) as sea:
         drop(home, clips)
         with home.nothing_lost():
-            assert home.once(*failing(call, error, path=sea / FIRST_PART)).returncode == 0
+            assert home.once(*failing(call, error, path=sea / FIRST_PART), *drawing_zeros()).returncode == 0
             assert group(home) == GROUP
             assert refused(home) == os.strerror(getattr(errno, error))
             assert not home.told("moved")
@@ -403,7 +404,6 @@ def test_a_disk_that_cannot_refuse_to_replace_is_found_out_before_anything_is_co
     with sea_on(home):
         drop(home, clips)
         with home.nothing_lost():
-            unable = failing("renameat2,linkat", "ENOSYS", path=Path(".sortd-1.new.part"))
-            assert home.once(*unable).returncode == 0
+            assert home.once(*failing("renameat2,linkat", "ENOSYS")).returncode == 0
             assert group(home) == GROUP
             assert "neither" in refused(home)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,28 +14,36 @@ import pytest
 
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.plain import identity_of
-from sortd.domain import Identity, MovePlan
+from sortd.domain import Fingerprint, Identity, MovePlan
 from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
 from tests.folders import Tree, make, read
 from tests.waiting import PATIENCE_SECONDS
 
 CLIP, SUBTITLES = PurePath("clip.mp4"), PurePath("clip.srt")
 CATS = PurePath("cats")
+CONTENT = Fingerprint(hashlib.blake2b((4).to_bytes(8, "little") + b"clip", digest_size=16).hexdigest())
 BEFORE: Tree = {"clip.mp4": b"clip", "clip.srt": b"words", "cats": {}}
 AFTER: Tree = {"cats": {"clip.mp4": b"clip", "clip.srt": b"words"}}
 
 MOVE = """
 import sys
 from pathlib import Path, PurePath
+from sortd.disk.filesystem_probe import Filesystems
+from sortd.disk.folders import opened
 from sortd.disk.move import FileMover, plan_move
 from sortd.disk.plain import identity_of
+from sortd.judgement.move_method import MoveMethod
+class Known(Filesystems):
+    # Tried before, so that only the calls of the move itself are counted.
+    def method(self, folders, folder):
+        return MoveMethod[sys.argv[2]]
 root = Path(sys.argv[1])
 group = [PurePath("clip.mp4"), PurePath("clip.srt")]
 expected = {path: identity_of((root / path).lstat()) for path in group}
 plan = plan_move(group[0], group[1:], folder=PurePath("cats"), taken=())
 print("ready", flush=True)
 try:
-    FileMover(root).move(plan, expected=expected)
+    FileMover(root, Filesystems() if sys.argv[2] == "PROBED" else Known()).move(plan, expected=expected)
 except Exception as problem:
     print(type(problem).__name__, problem)
 else:
@@ -44,7 +53,7 @@ else:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make(tmp_path / "root", BEFORE)
+    return make(tmp_path / "root", {**BEFORE, ".sortd": {}})
 
 
 def identities(root: Path, *paths: PurePath) -> dict[PurePath, Identity]:
@@ -56,7 +65,7 @@ def move(root: Path, *, to: PurePath = CATS, names: tuple[str, str] = ("clip.mp4
     FileMover(root).move(plan, expected=identities(root, CLIP, SUBTITLES))
 
 
-def straced(root: Path, *injections: str) -> subprocess.Popen[str]:
+def straced(root: Path, *injections: str, method: str = "RENAME") -> subprocess.Popen[str]:
     """The move in a process of its own, in which chosen system calls fail, wait or kill."""
     options = [option for injection in injections for option in ("-e", f"inject={injection}")]
     traced = ",".join(injection.split(":")[0] for injection in injections)
@@ -66,7 +75,7 @@ def straced(root: Path, *injections: str) -> subprocess.Popen[str]:
         or subprocess.run([*command, "true"], capture_output=True, check=False).returncode
     ):
         pytest.skip("strace cannot trace here")
-    return subprocess.Popen([*command, sys.executable, "-c", MOVE, root], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, sys.executable, "-c", MOVE, root, method], stdout=subprocess.PIPE, text=True)
 
 
 def outcome(process: subprocess.Popen[str]) -> str:
@@ -80,7 +89,7 @@ def test_a_video_and_its_companions_move_together(root: Path) -> None:
     move(root)
 
     assert read(root) == AFTER
-    assert identities(root, CATS / CLIP)[CATS / CLIP] == before
+    assert identities(root, CATS / CLIP)[CATS / CLIP].lasting == before.lasting
 
 
 @pytest.mark.parametrize(
@@ -253,27 +262,27 @@ def test_a_name_that_the_owner_takes_at_the_last_moment_is_the_owners(root: Path
 
 @pytest.mark.parametrize("error", ["EINVAL", "ENOSYS", "EOPNOTSUPP"])
 def test_a_filesystem_that_cannot_refuse_to_replace_links_instead(root: Path, error: str) -> None:
-    with straced(root, f"renameat2:error={error}") as process:
+    with straced(root, f"renameat2:error={error}", method="PROBED") as process:
         assert outcome(process) == "moved"
     assert read(root) == AFTER
 
 
 def test_linking_refuses_to_replace_too(root: Path) -> None:
     make(root / "cats", {"clip.srt": b"another"})
-    with straced(root, "renameat2:error=EINVAL") as process:
+    with straced(root, "renameat2:error=EINVAL", method="PROBED") as process:
         assert outcome(process).startswith("NameTaken")
     assert read(root) == {**BEFORE, "cats": {"clip.srt": b"another"}}
 
 
 @pytest.mark.parametrize(
-    ("injections", "said"),
+    ("method", "injections", "said"),
     [
-        (["renameat2:error=EINVAL", "linkat:error=EPERM"], "FolderRefuses cats: this filesystem can neither"),
-        (["renameat2:error=EINVAL", "unlinkat:error=EACCES:when=1"], "MoveRefused clip.mp4: Permission denied"),
-        (["renameat2:error=EINVAL", "linkat:error=ENOSPC:when=2"], "FolderRefuses cats: No space left"),
-        (["renameat2:error=EACCES:when=2"], "MoveRefused cats/clip.srt: Permission denied"),
-        (["renameat2:error=EXDEV"], "Elsewhere cats/clip.mp4 is on another filesystem"),
-        (["fsync:error=EIO"], "MoveRefused a folder: Input/output error"),
+        ("PROBED", ["renameat2:error=EINVAL", "linkat:error=EPERM"], "FolderRefuses the root: this file"),
+        ("LINK", ["unlinkat:error=EACCES:when=1"], "MoveRefused clip.mp4: Permission denied"),
+        ("LINK", ["linkat:error=ENOSPC:when=2"], "FolderRefuses cats: No space left"),
+        ("RENAME", ["renameat2:error=EACCES:when=2"], "MoveRefused cats/clip.srt: Permission denied"),
+        ("RENAME", ["renameat2:error=EXDEV"], "Elsewhere cats/clip.mp4 is on another filesystem"),
+        ("RENAME", ["fsync:error=EIO"], "MoveRefused a folder: Input/output error"),
     ],
     ids=[
         "no links either",
@@ -284,8 +293,10 @@ def test_linking_refuses_to_replace_too(root: Path) -> None:
         "bad disk",
     ],
 )
-def test_a_step_that_fails_takes_back_those_before_it(root: Path, injections: list[str], said: str) -> None:
-    with straced(root, *injections) as process:
+def test_a_step_that_fails_takes_back_those_before_it(
+    root: Path, method: str, injections: list[str], said: str
+) -> None:
+    with straced(root, *injections, method=method) as process:
         assert outcome(process).startswith(said)
     assert read(root) == BEFORE
 
@@ -305,20 +316,20 @@ def test_a_move_that_cannot_be_taken_back_says_so(root: Path) -> None:
 @pytest.mark.parametrize("linking", [False, True], ids=["renaming", "linking"])
 def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_path: Path, *, linking: bool) -> None:
     calls = ["linkat", "unlinkat", "fsync"] if linking else ["renameat2", "fsync"]
-    fallback = ["renameat2:error=EINVAL"] if linking else []
+    method = "LINK" if linking else "RENAME"
     stood = []
     for call in calls:
         for number in (1, 2):
             root = make(tmp_path / f"{call}{number}", BEFORE)
             expected = identities(root, CLIP, SUBTITLES)
-            with straced(root, *fallback, f"{call}:signal=SIGKILL:when={number}") as process:
+            with straced(root, f"{call}:signal=SIGKILL:when={number}", method=method) as process:
                 assert outcome(process) == ""
             mover, places = FileMover(root), []
             for path in (CLIP, SUBTITLES):
-                standing = mover.recover(path, CATS / path, identity=expected[path], intended_at=time.time())
+                standing = mover.recover(path, CATS / path, identity=expected[path])
                 places.append(standing)
                 standing_at = CATS / path if standing is Standing.MOVED else path
-                assert identities(root, standing_at) == {standing_at: expected[path]}
+                assert identities(root, standing_at)[standing_at].lasting == expected[path].lasting
             assert sorted(path.name for path in root.rglob("clip.*")) == ["clip.mp4", "clip.srt"]
             stood.append(tuple(places))
 
@@ -327,9 +338,10 @@ def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_pa
     assert stood[-1] == (Standing.MOVED, Standing.MOVED)
 
 
-def recovered(root: Path, identity: Identity, *, intended_at: float | None = None) -> Standing:
-    intended_at = time.time() if intended_at is None else intended_at
-    return FileMover(root).recover(CLIP, CATS / CLIP, identity=identity, intended_at=intended_at)
+def recovered(root: Path, identity: Identity, *, began_ns: int | None = None) -> Standing:
+    return FileMover(root).recover(
+        CLIP, CATS / CLIP, identity=identity, fingerprint=CONTENT, began_ns=began_ns or FileMover(root).clock(CLIP)
+    )
 
 
 def test_an_intent_tells_the_owners_doings_from_its_own(root: Path) -> None:
@@ -340,10 +352,11 @@ def test_an_intent_tells_the_owners_doings_from_its_own(root: Path) -> None:
     assert recovered(root, identity) is Standing.NOT_MOVED
     (root / "cats/clip.mp4").unlink()
 
-    begun = time.time() - 0.1
+    begun = FileMover(root).clock(CLIP)
+    time.sleep(0.02)  # the kernel's clock goes in steps
     (root / CLIP).rename(root / "cats/clip.mp4")
     (root / "cats/clip.mp4").rename(root / CLIP)
-    assert recovered(root, identity, intended_at=begun) is Standing.PUT_BACK
+    assert recovered(root, identity, began_ns=begun) is Standing.PUT_BACK
 
     (root / CLIP).rename(root / "cats/clip.mp4")
     make(root, {"clip.mp4": b"a new download"})
