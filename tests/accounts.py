@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -49,10 +48,3 @@ def as_account(uid: int = STRANGER) -> Sequence[str]:
         str(python),
         *change,
     )
-
-
-def let_through(path: Path) -> None:
-    """Let every account reach what lies in the test's own folder `path`; not what is below it."""
-    for folder in (path, *path.parents):
-        if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):  # noqa: S108 - pytest's own
-            folder.chmod(folder.stat().st_mode | 0o011)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ from tests.namespaces import keep_mounts_to_ourselves
 # A busy machine is no fault of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every account may enter; pytest keeps its own to itself, and closes them again at every start."""
+    with tempfile.TemporaryDirectory(prefix="sortd-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
 
 FAULTS = Path(__file__).parent / "faults"
 

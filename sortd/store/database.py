@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -54,7 +54,23 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """A connection that commits each statement by itself; `mode` is rw, or rwc to make the file."""
     # A reader opens for writing too: after a kill it may find a hot journal, which a read-only open refuses.
     name = f"{path.absolute().as_uri()}?mode={mode}"
+    if mode == "rwc":
+        make_private(path)  # what SQLite keeps beside it gets its mode
     return sqlite3.connect(name, uri=True, isolation_level=None, timeout=20)
+
+
+def make_private(path: str | Path, *, dir_fd: int | None = None) -> None:
+    """Make an empty file that its owner alone may read, whatever the umask says, unless something stands there."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    except OSError:
+        return  # it stands there, or cannot be made, which is told when it is opened
+    above = os.stat(Path(path).parent, dir_fd=dir_fd)
+    if os.geteuid() == 0 and above.st_uid != 0:
+        # What root makes in another account's folder must be open to that account.
+        with suppress(PermissionError):
+            os.fchown(descriptor, above.st_uid, above.st_gid)
+    os.close(descriptor)
 
 
 class Database:

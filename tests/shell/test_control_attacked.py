@@ -22,7 +22,7 @@ from sortd.messages import Stop
 from sortd.service import control
 from sortd.service.control import NoAnswer, ask, listen, socket_path
 from sortd.service.requests import BadRequest, check
-from tests.accounts import STRANGER, as_account, let_through, with_accounts
+from tests.accounts import STRANGER, as_account, with_accounts
 
 GENEROUS_SECONDS = 60.0
 
@@ -107,11 +107,10 @@ def test_nobody_else_may_connect_whatever_the_umask(tmp_path, umask):
 
 @with_accounts
 @pytest.mark.fault("S5")
-def test_a_socket_of_another_account_is_not_asked(tmp_path):
-    state = tmp_path / "state"
+def test_a_socket_of_another_account_is_not_asked(open_folder):
+    state = open_folder / "state"
     state.mkdir(mode=0o777)
     state.chmod(0o777)
-    let_through(tmp_path)
     command = [*as_account(), sys.executable, "-c", IMPOSTOR, str(socket_path(state))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as impostor:
         assert impostor.stdout
@@ -123,19 +122,18 @@ def test_a_socket_of_another_account_is_not_asked(tmp_path):
 
 @with_accounts
 @pytest.mark.fault("S5")
-def test_another_account_is_not_heard(tmp_path):
-    let_through(tmp_path)
-    with served(tmp_path) as heard:
-        socket_path(tmp_path).chmod(0o777)
+def test_another_account_is_not_heard(open_folder):
+    with served(open_folder) as heard:
+        socket_path(open_folder).chmod(0o777)
         script = (
             "import socket, sys; client = socket.socket(socket.AF_UNIX); client.connect(sys.argv[1]);"
             'client.settimeout(60); client.sendall(b\'{"do": "pause"}\\n\'); print(client.recv(100))'
         )
-        command = [*as_account(), sys.executable, "-c", script, str(socket_path(tmp_path))]
+        command = [*as_account(), sys.executable, "-c", script, str(socket_path(open_folder))]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GENEROUS_SECONDS)
         assert "you" not in done.stdout
         assert "Permission" not in done.stderr
-        assert ask(tmp_path, {"do": "status"}) == {"you": {"do": "status"}}
+        assert ask(open_folder, {"do": "status"}) == {"you": {"do": "status"}}
         assert heard == [{"do": "status"}]
 
 

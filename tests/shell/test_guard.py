@@ -298,11 +298,11 @@ def test_a_state_directory_that_cannot_be_written_is_one_clear_line(root: Path, 
 def test_a_full_disk_leaves_no_half_made_library(root: Path, tmp_path: Path) -> None:
     state = make(tmp_path / "state", {})
     with mounted("-t", "tmpfs", "-o", "size=4k", "none", state):
-        (state / "filler").write_bytes(b"x" * 4096)
+        (state / ".filler").write_bytes(b"x" * 4096)
         with pytest.raises(LibraryUnavailable, match="No space left on device"):
             Guard.open(root, state=state)
         assert not (root / ".sortd").exists()
-        (state / "filler").unlink()
+        (state / ".filler").unlink()
 
 
 def test_a_root_that_never_was_is_not_made(tmp_path: Path) -> None:
