@@ -15,9 +15,11 @@ from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
 from sortd.disk.watch import watch
-from sortd.domain import Fingerprint, Identity, Job
+from sortd.domain import Fingerprint, Identity, Job, Needs
 from sortd.errors import IndexDamaged, SortdError
 from sortd.extract import encoder
+from sortd.extract.decoder import Decoder
+from sortd.interpreter import ANYWHERE, ISOLATED
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
@@ -26,6 +28,11 @@ from sortd.store import backup
 from sortd.store.memory import INDEX_NAME, Memory
 
 PROBE_SECONDS = 5.0
+
+CONFINEMENT_CURE = (
+    "use a kernel with seccomp or Landlock (Linux 5.13), and let the service manager or container allow them;"
+    " until then let sortd see videos of people you trust only"
+)
 
 Finding = dict[str, Any]
 
@@ -144,8 +151,8 @@ def _decoder(config: Config) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         maker = "import sys, pathlib, sortd.commands.demo_clips as d; d.make_clip(pathlib.Path(sys.argv[1]), 'sea', 0)"
         clip = Path(folder) / "clip.mp4"
-        command = [sys.executable, "-P", "-c", maker, str(clip)]
-        made = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - ourselves
+        command = [sys.executable, *ISOLATED, "-c", maker, str(clip)]
+        made = subprocess.run(command, cwd=ANYWHERE, capture_output=True, check=False)  # noqa: S603 - ourselves
         if made.returncode:
             problem = made.stderr.decode(errors="replace").strip().splitlines()[-1]
             return _finding("decoder", ok=False, message=problem, cure="install sortd anew: its PyAV does not work")
@@ -170,6 +177,16 @@ def _decoder(config: Config) -> Finding:
         finally:
             worker.stop()
     if isinstance(answer, Extracted):
-        return _finding("decoder", ok=True, message=f"a made-up clip was extracted in {answer.seconds:.1f} seconds")
+        return _confined(f"a made-up clip was extracted in {answer.seconds:.1f} seconds")
     why = answer.message if answer else "no answer"
     return _finding("decoder", ok=False, message=why, cure="install sortd anew; if that does not help, report it")
+
+
+def _confined(worked: str) -> Finding:
+    """What a file that takes its decoder over could do then."""
+    try:
+        with Decoder(Needs(), timeout_seconds=PROBE_SECONDS) as decoder:
+            held = decoder.confinement()
+    except SortdError as problem:
+        return _finding("decoder", ok=False, message=str(problem), cure="install sortd anew")
+    return _finding("decoder", ok=held.holds, message=f"{held}; {worked}", cure=CONFINEMENT_CURE)

@@ -14,6 +14,7 @@ from sortd.disk.guard import Guard, find
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.service.control import ask
 from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.requests import check
 from sortd.service.telling import Tell
 
 
@@ -44,6 +45,7 @@ def run_once(config: Config, *, observe: bool, take_over: bool) -> None:
 
 def carry_out(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Have the running service do it; where none runs, take the lock and do the same step. Raises SortdError."""
+    check(request)
     root = config.library.root
     if not root.is_dir():
         raise LibraryUnavailable(f"{root} is not there")

@@ -82,11 +82,6 @@ def work(start):
     return start()
 
 
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-
-
 def test_it_answers_and_keeps_its_child(work):
     assert work("you") == (["hello you"], None)
     assert work("who") == work("who")
