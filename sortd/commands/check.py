@@ -20,7 +20,7 @@ from sortd.errors import IndexDamaged, SortdError
 from sortd.extract import encoder
 from sortd.extract.decoder import Decoder
 from sortd.interpreter import ANYWHERE, ISOLATED
-from sortd.messages import Extracted, ExtractionFailed
+from sortd.messages import Extracted, ExtractionFailed, Said
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.worker import Lost, Worker
@@ -161,7 +161,7 @@ def _decoder(config: Config) -> Finding:
         worker = Worker(
             EXTRACTION,
             ExtractionSettings(Path(folder), extract_settings(config), settings.timeout_seconds),
-            on_answer=lambda _, answer: answers.put(answer),
+            on_answer=lambda _, answer: None if isinstance(answer, Said) else answers.put(answer),
             on_end=lambda _, lost: answers.put(lost),
             deadline_seconds=patience(settings.timeout_seconds),
             idle_seconds=0.0,

@@ -110,7 +110,7 @@ def test_no_command_runs_a_module_of_the_folder_it_is_called_in(home: Service) -
     for command in (*COMMANDS, ("explain", str(video)), ("confirm", str(video)), ("forget", str(video), "--vetoes")):
         ended = run(home, *SORTD, *command)
         assert ended.returncode in {0, 1}, (command, ended.stderr)
-        assert "Traceback" not in ended.stderr
+        assert "Traceback" not in ended.stderr, (command, ended.stderr)
         assert [path.name for path in witnesses.iterdir()] == [], command
     assert (home.root / "exported" / "model_config.json").exists()
 
