@@ -85,6 +85,10 @@ class Stalled:
     why: str
 
 
+CONFINED = "decoder_confined"
+"""The event of Said that tells how decoders are held."""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """Something in a child that whoever reads the log should know, as a line of the log."""

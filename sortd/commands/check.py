@@ -25,7 +25,7 @@ from sortd.extract import encoder
 from sortd.extract.decoder import Decoder
 from sortd.interpreter import ANYWHERE, ISOLATED
 from sortd.judgement.move_method import move_method, why_unsafe
-from sortd.messages import Extracted, ExtractionFailed
+from sortd.messages import Extracted, ExtractionFailed, Said
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
 from sortd.service.looking import DOUBTED_TIMES
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
@@ -228,7 +228,7 @@ def _decoder(config: Config) -> Finding:
         worker = Worker(
             EXTRACTION,
             ExtractionSettings(Path(folder), extract_settings(config), settings.timeout_seconds),
-            on_answer=lambda _, answer: answers.put(answer),
+            on_answer=lambda _, answer: None if isinstance(answer, Said) else answers.put(answer),
             on_end=lambda _, lost: answers.put(lost),
             deadline_seconds=patience(settings.timeout_seconds),
             idle_seconds=0.0,

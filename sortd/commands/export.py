@@ -12,6 +12,7 @@ import os
 import stat
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from sortd.domain import Category, Matrix, Prediction
 from sortd.errors import SortdError
+from sortd.interpreter import ANYWHERE
 from sortd.judgement.calibrate import CandidateReport
 
 Format = Literal["pt", "npz", "csv"]
@@ -190,8 +192,9 @@ def _draw(path: Path, vectors: Matrix, categories: Sequence[Category]) -> bool:
     vectors = vectors[chosen]
     if len(np.unique(vectors, axis=0)) < FEWEST_DRAWN:
         return False
-    import matplotlib as mpl  # noqa: PLC0415 - heavy, and only a picture needs it
-    from matplotlib.figure import Figure  # noqa: PLC0415 - likewise
+    with chdir(ANYWHERE):  # a matplotlibrc in the current folder would be read, and can name code to run
+        import matplotlib as mpl  # noqa: PLC0415 - heavy, and only a picture needs it
+        from matplotlib.figure import Figure  # noqa: PLC0415 - likewise
     from sklearn.manifold import TSNE  # noqa: PLC0415 - likewise
 
     # Its own default perplexity, 30, is refused for few videos.

@@ -67,7 +67,7 @@ class WindowReader:
             self._patience_ends = max(self._patience_ends, longer)
             header = self._message()
         if header.keys() == {"fault", "message"}:
-            raise ExtractionError(Fault(_text(header["fault"])), printable(_text(header["message"])))
+            raise ExtractionError(_fault(header["fault"]), printable(_text(header["message"])))
         return self._sample(header)
 
     def confinement(self) -> tuple[Missing, int, tuple[str, ...]]:
@@ -190,6 +190,13 @@ def _number(told: object) -> float:
     if not math.isfinite(number):  # 1e999
         raise Nonsense("it says a number beyond all")
     return number
+
+
+def _fault(told: object) -> Fault:
+    try:
+        return Fault(_text(told))
+    except ValueError as error:
+        raise Nonsense("it says a reason that there is not") from error
 
 
 def _text(told: object) -> str:

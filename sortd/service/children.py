@@ -12,6 +12,7 @@ from sortd.domain import Fault, Fingerprint, Job
 from sortd.errors import FolderRefuses
 from sortd.extract import Settings
 from sortd.messages import (
+    CONFINED,
     BatchLost,
     Copied,
     Copy,
@@ -105,8 +106,13 @@ def extraction_worker(config: Config, root: Path, inbox: SimpleQueue[Message]) -
     """Takes batches of jobs, and words; each video's answer is put into the inbox as soon as it is there."""
     settings = config.extract
     answered: set[Fingerprint] = set()
+    confined: list[Said] = []
 
     def on_answer(_: object, answer: Extracted | ExtractionFailed | Stalled | Said | NamesRead) -> None:
+        if isinstance(answer, Said) and answer.event == CONFINED:
+            if answer in confined:  # each new child tells it
+                return
+            confined.append(answer)
         if isinstance(answer, Stalled):
             answered.update(job.fingerprint for job in answer.jobs)
         elif not isinstance(answer, Said | NamesRead):

@@ -17,7 +17,7 @@ from sortd.domain import Fault, Feature, Job, Needs, Part, Sample
 from sortd.errors import DeviceLost, ExtractionError, SortdError
 from sortd.extract import extractable, load, needs_networks
 from sortd.extract.decoder import Decoder
-from sortd.messages import Extracted, ExtractionFailed, NamesRead, Read, Said, Stalled
+from sortd.messages import CONFINED, Extracted, ExtractionFailed, NamesRead, Read, Said, Stalled
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings, patience
 from sortd.service.worker import Alive
@@ -55,6 +55,7 @@ class _Studio:
     def __init__(self, settings: ExtractionSettings) -> None:
         self._settings = settings
         self._said: list[Said] = []
+        self._probed = False
         self._benches: dict[tuple[Part, ...], _Bench] = {}
         self._pool = ThreadPoolExecutor(DECODERS)
         self._told_device: str | None = None
@@ -80,12 +81,26 @@ class _Studio:
                 yield ExtractionFailed(job, None, CHANGED)
             except SortdError as problem:
                 yield Stalled((job,), str(problem))
+        probing = self._probe_once()
         while waiting:
             done, _ = wait(waiting, timeout=PATIENCE_SECONDS, return_when=FIRST_COMPLETED)
             if not done:
                 yield Alive()
             for future in done:
                 yield from self._answer(waiting.pop(future), future)
+        wait(probing, timeout=PATIENCE_SECONDS)
+        yield from self._news()
+
+    def _probe_once(self) -> list[Future[None]]:
+        """Have it told how decoders are held; after the first videos, so that none waits for it."""
+        if self._probed or not self._benches:
+            return []
+        self._probed = True
+        return [self._pool.submit(self._probe, next(iter(self._benches.values())).decoder)]
+
+    def _probe(self, decoder: Decoder) -> None:
+        with suppress(SortdError):  # each video tells of it
+            self._say(CONFINED, how=str(decoder.confinement()))
 
     def _read(self, order: Read) -> Iterator[NamesRead]:
         vectors = {}
@@ -113,8 +128,7 @@ class _Studio:
         # What the file claims of its length is no reason to wait: only sound takes the longer, the more there is.
         yield Alive(patience(self._settings.timeout_seconds) + heard / SAMPLE_RATE / 2)
         features, problem = self._features(samples)
-        yield from self._said
-        self._said.clear()
+        yield from self._news()
         if not all(extractable(part, self._settings.extract) for part in job.parts):
             # The checkpoint was replaced meanwhile: whose vectors these are cannot be told.
             yield ExtractionFailed(job, None, CHANGED)
@@ -170,6 +184,10 @@ class _Studio:
         """End every decoder."""
         self._decoders.close()
         self._benches.clear()
+
+    def _news(self) -> Iterator[Said]:
+        while self._said:
+            yield self._said.pop(0)
 
     def _say(self, event: str, **facts: object) -> None:
         self._said.append(Said(event, facts))

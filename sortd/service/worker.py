@@ -157,7 +157,7 @@ class _Child:
                 program("sortd.service.worker:main", str(theirs.fileno()), call, str(niceness)),
                 pass_fds=[theirs.fileno()],
                 cwd=ANYWHERE,
-                env=environment(**threading_settings(min(threads, free_cores()))),
+                env=environment(**threading_settings(min(threads, free_cores(_cores(), os.getloadavg()[0])))),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -202,13 +202,13 @@ def threading_settings(threads: int) -> dict[str, str]:
     }
 
 
-def free_cores() -> int:
-    """How many cores nobody else works on now, as far as the load of the last minute tells; one at least."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    try:
-        return max(1, cores - round(os.getloadavg()[0]))
-    except OSError:
-        return cores
+def free_cores(cores: int, load: float) -> int:
+    """How many cores nobody else works on, as far as the load of the last minute tells; one at least."""
+    return max(1, cores - round(load))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _work(connection: Connection, call: str) -> None:
