@@ -23,7 +23,6 @@ from tests.filesystems.mounts import KINDS, CannotMount, run
 
 pytestmark = [
     pytest.mark.filesystems,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(not IS_ROOT, reason="filesystems are mounted by root on Linux"),
 ]
 

@@ -17,6 +17,7 @@ from sortd.domain import FilesystemAbilities
 from sortd.errors import FolderRefuses
 from sortd.judgement.move_method import MoveMethod, move_method, why_unsafe
 from tests.folders import Tree, make, read
+from tests.waiting import PATIENCE_SECONDS
 
 ABLE = FilesystemAbilities(
     renames_exclusively=True,
@@ -56,7 +57,11 @@ def method_where(root: Path, *faults: str) -> str:
     ):
         pytest.skip("strace cannot trace here")
     done = subprocess.run(
-        [*command, sys.executable, "-c", TRY, root], capture_output=True, text=True, check=False, timeout=60
+        [*command, sys.executable, "-c", TRY, root],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     return done.stdout.strip()
 

@@ -22,6 +22,7 @@ from sortd.disk.writers import Writers, writers_of
 from sortd.domain import Fingerprint, Step
 from sortd.errors import MoveRefused, MoveUnfinished
 from tests.folders import make, read
+from tests.waiting import PATIENCE_SECONDS
 
 PART = ".sortd-0123456789abcdef"
 CLIP, FILED = PurePath("clip.mp4"), PurePath("cats/clip.mp4")
@@ -276,7 +277,7 @@ PROJECT = Path(__file__).parents[2]
 def asked_as(path: Path, *options: str) -> str:
     """What a process of another user, or with other capabilities, is told."""
     command = ["setpriv", *options, sys.executable, "-P", "-c", ASK, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -347,7 +348,7 @@ def test_children_of_a_service_with_the_capability_do_not_have_it() -> None:
         f"run = lambda: subprocess.run({child!r}, check=True); run(); keep(); run()"
     )
     command = ["setpriv", *capable, sys.executable, "-P", "-c", service]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     with_it, without = (int(line.split()[1], 16) for line in done.stdout.splitlines())
     assert (with_it, without) == (1 << 28, 0)

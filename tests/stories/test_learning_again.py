@@ -120,7 +120,7 @@ def test_a_cat_on_the_keyboard_is_believed_but_moves_nothing_and_can_be_taken_ba
 
 
 def test_what_was_filed_stays_whatever_is_learned_later(household):
-    home = household(taught())
+    home = household(taught(), train={"candidates": ["knn", "logreg", "mlp"]})  # dogs become two kinds of videos
     home.files({f"new {n}.mp4": f"cats {100 + n}".encode() for n in range(3)})
     placed = {name for name in home.tree["cats"] if name.startswith("new")}
     assert len(placed) == 3

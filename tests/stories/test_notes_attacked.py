@@ -29,6 +29,7 @@ from tests.accounts import STRANGER, as_account, with_accounts
 from tests.folders import make
 from tests.stories.conftest import taught
 from tests.stories.service import SORTD
+from tests.waiting import PATIENCE_SECONDS
 
 PRECIOUS = b"the only copy"
 
@@ -55,7 +56,13 @@ def library(root: Path, state: Path | None = None) -> Path:
 def sortd(*command: str | Path, through: tuple[str, ...] = (), **environ: str) -> subprocess.CompletedProcess[str]:
     line = [*through, *SORTD, *map(str, command)]
     return subprocess.run(
-        line, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **environ}, cwd="/"
+        line,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+        env={**os.environ, **environ},
+        cwd="/",
     )
 
 
