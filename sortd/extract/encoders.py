@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from pickle import PickleError
+from pickle import PickleError, UnpicklingError
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE
 
 from sortd.domain import Image, Matrix, Waveform
 from sortd.errors import DeviceLost, NoNumbers, SortdError
-from sortd.extract import Settings
+from sortd.extract import Settings, checkpoint
 from sortd.extract.weights import Weights
 
 with warnings.catch_warnings():
@@ -48,6 +48,9 @@ WAIT_SECONDS = 3.0
 
 SHORTAGES = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
 DEVICE_ERRORS = ("cuda", "cudnn", "cublas", "cufft")
+
+SAID_CHARACTERS = 200
+"""So much is told of why torch refuses a file."""
 
 UNFIT = (AssertionError, AttributeError, EOFError, LookupError, PickleError, RuntimeError, TypeError, ValueError)
 """What torch and the networks raise on being given any other file."""
@@ -80,7 +83,8 @@ class Networks:
     def clip(self) -> ClipEncoder:
         """Pictures and words -> vectors. Raises SortdError where its file is missing or no such network."""
         weights, _ = self._settings.weights
-        return ClipEncoder(_loaded(weights, _clip), self._place)
+        load = _own_clip if weights.sha256 is None else _clip
+        return ClipEncoder(_loaded(weights, load), self._place)
 
     @cached_property
     def whisper(self) -> WhisperTranscriber:
@@ -286,27 +290,32 @@ def _loaded(weights: Weights, load: Callable[[Path], T]) -> T:
     """Load a network from its file. Raises SortdError, and never looks elsewhere."""
     path = weights.path()
     try:
-        return load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch's about a file that it then refuses
+            return load(path)
     except OSError as error:
         raise SortdError(f"{path}: the weights cannot be read: {error.strerror or error}") from error
     except UNFIT as error:
-        raise SortdError(f"{path} is no checkpoint of {weights.kind}: {error}") from error
+        why = next(iter(str(error).splitlines()), type(error).__name__)[:SAID_CHARACTERS]
+        if isinstance(error, UnpicklingError) and "Unsupported" in str(error):
+            why = "it holds more than numbers, and nothing of that was run"
+        raise SortdError(f"{path} is no checkpoint of {weights.kind}: {why}") from error
 
 
 def _clip(path: Path) -> Network:
-    """Build CLIP from a published file, which is a TorchScript archive, or from a plain file of its numbers.
-
-    clip.load fails on the latter: it does not rewind the file after trying the former.
-    """
+    """Build CLIP from a published file, which is a TorchScript archive."""
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)  # but so they are published
         warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", DeprecationWarning)  # said so till 2.13
-        try:
-            numbers = torch.jit.load(file, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        except RuntimeError:
-            file.seek(0)
-            numbers = torch.load(file, map_location="cpu", weights_only=True)
+        numbers = torch.jit.load(file, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     return build_model(numbers)
+
+
+def _own_clip(path: Path) -> Network:
+    """Build CLIP from the owner's file, of either format, running nothing of what is in it."""
+    if checkpoint.is_torchscript(path):
+        return build_model({name: torch.from_numpy(values) for name, values in checkpoint.numbers(path).items()})
+    return build_model(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _whisper(path: Path) -> Network:
