@@ -59,7 +59,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_in_one_line(tmp_path: Path,
     else:
         torch.save({"a": hostile}, path, _use_new_zipfile_serialization=form == "zip")
 
-    with pytest.raises(SortdError, match=f"own.pt is no checkpoint of {kind}") as refused:
+    with pytest.raises(SortdError, match=rf"own\.pt is no checkpoint of {kind}") as refused:
         getattr(networks(path), kind)
 
     assert not (tmp_path / "PWNED").exists()
@@ -83,7 +83,7 @@ def test_a_tensor_beyond_its_numbers_is_refused(tmp_path: Path) -> None:
     source = save_archive(tmp_path / "good.pt", random_clip())
     short = rewritten(tmp_path / "own.pt", source, lambda entry, was: was[:2] if "/data/" in entry.filename else was)
 
-    with pytest.raises(SortdError, match="own.pt is no checkpoint of clip: a tensor reaches beyond its numbers"):
+    with pytest.raises(SortdError, match=r"own\.pt is no checkpoint of clip: a tensor reaches beyond its numbers"):
         _ = networks(short).clip
 
 
@@ -112,7 +112,7 @@ class HalfPlace(Place):
 
 
 @pytest.mark.fault("G6")
-def test_where_halves_give_no_numbers_it_is_computed_exactly(tmp_path: Path) -> None:
+def test_where_halves_give_no_numbers_it_is_computed_exactly() -> None:
     class BrokenHalves(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
