@@ -19,7 +19,8 @@ PROBLEM = "problem"
 
 def checked(feature: Feature, parts: Sequence[Part]) -> Feature:
     """Give the feature, without its vector, and with the reason in its details, if that is none to compare by."""
-    dim = next((part.dim for part in parts if part.extractor == feature.extractor), None)
+    made = feature.extractor, feature.version
+    dim = next((part.dim for part in parts if (part.extractor, part.version) == made), None)
     text = feature.text and feature.text.encode("utf-8", "replace").decode("utf-8")
     frames = feature.frames
     if frames is not None and (frames.ndim != 2 or _problem(frames, dim)):  # noqa: PLR2004 - a row for each frame
