@@ -181,6 +181,7 @@ class Reason(StrEnum):
 
     NO_CLASSIFIER = "no_classifier"
     TOO_FEW_EXAMPLES = "too_few_examples"
+    NOTHING_TO_TELL = "nothing_to_tell"
     VETOED = "vetoed"
     UNFAMILIAR = "unfamiliar"
     LOW_CONFIDENCE = "low_confidence"

@@ -5,6 +5,7 @@ SortdError                  anything sortd can say in one clear line
 ├── LibraryUnavailable      the root, its marker or its state is not there, or is another service's
 │   └── IndexDamaged        the index's file is not what was written; it can be made again
 ├── ExtractionError         this video gives no features; carries its Fault
+├── NoNumbers               a network gives no numbers for this video, though it does for others
 ├── DeviceLost              the device that computes is lost to this process; a new process may have it again
 ├── MoveRefused             nothing was moved; carries why
 │   ├── Changed             the video is not what was judged any more: it is judged anew
@@ -47,6 +48,10 @@ class ExtractionError(SortdError):
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(message)
         self.fault = fault
+
+
+class NoNumbers(SortdError):
+    """A network gives no numbers for this video, though it does for others."""
 
 
 class DeviceLost(SortdError):

@@ -21,6 +21,7 @@ MOVES = "moves what it is sure of"
 WAYS_OUT = {
     "no_classifier": "Nothing was learned yet; `sortd status` says why.",
     "too_few_examples": "{category} takes no automatic moves yet; `sortd status` says why.",
+    "nothing_to_tell": "It shows and says nothing that could be compared.",
     "vetoed": "It was taken out of {category} before; `sortd forget --vetoes PATH` lets sortd try again.",
     "unfamiliar": "It is too unlike everything you filed in {category}.",
     "low_confidence": "{category} is the likeliest, but not likely enough for your target_precision.",

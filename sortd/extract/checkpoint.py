@@ -7,13 +7,28 @@ import io
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sortd.errors import SortdError
 
 _SAMPLE = 256 * 1024
+_NUMBERS = {
+    "HalfStorage": "<f2",
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "ByteStorage": "u1",
+    "IntStorage": "<i4",
+    "LongStorage": "<i8",
+    "BoolStorage": "?",
+}
+"""What torch calls a row of numbers -> the numbers."""
+
 _LARGEST_STRUCTURE = 64 << 20
 """Bytes: a network's structure, its tensors apart, takes a fraction of one megabyte."""
 
@@ -26,6 +41,54 @@ def digest(path: Path) -> str:
 def width(path: Path) -> int:
     """Length of a CLIP's vectors. SortdError: it cannot be read, or is no CLIP."""
     return _width(*_identity(path))
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether it is a program of TorchScript, as CLIP is published, and no plain file of numbers."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def numbers(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the numbers of a TorchScript archive, by name, and leave its program alone: torch itself would load that.
+
+    Raises ValueError, LookupError, OSError.
+    """
+    with zipfile.ZipFile(path) as archive:
+        root, folder = _read_structure(archive)
+        return dict(_tensors(root, "", archive, folder))
+
+
+def _tensors(stub: _Stub, above: str, archive: zipfile.ZipFile, folder: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    for key, value in stub.items():
+        name = f"{above}{key}"
+        if isinstance(value, _Stub):
+            match value.arguments:
+                case ((_, type() as kind, str() as entry, *_), int() as offset, tuple() as size, tuple() as stride, *_):
+                    held = _storage(archive.getinfo(f"{folder}/data/{entry}"), archive, _NUMBERS[kind.__name__])
+                    yield name, _view(held, offset, size, stride)
+                case _:
+                    yield from _tensors(value, f"{name}.", archive, folder)
+
+
+def _storage(entry: zipfile.ZipInfo, archive: zipfile.ZipFile, dtype: str) -> NDArray[Any]:
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("torch packs no numbers")
+    return np.frombuffer(archive.read(entry), dtype)
+
+
+def _view(held: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> NDArray[Any]:
+    """Lay out a part of what is held. ValueError: it reaches beyond."""
+    if min((offset, *size, *stride)) < 0 or len(size) != len(stride):
+        raise ValueError("a tensor of no size")
+    last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
+    if 0 not in size and last >= len(held):
+        raise ValueError("a tensor reaches beyond its numbers")
+    bytes_apart = [step * held.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(held[offset:], size, bytes_apart).copy()
 
 
 def _identity(path: Path) -> tuple[Path, int, int, int]:
@@ -71,11 +134,16 @@ def _width(path: Path, _inode: int, _size: int, _mtime_ns: int) -> int:
 def _structure(path: Path) -> _Stub:
     """Read the root of a TorchScript archive or of a saved state dict."""
     with zipfile.ZipFile(path) as archive:
-        entry = next(entry for entry in archive.infolist() if re.fullmatch(r"[^/]+/data\.pkl", entry.filename))
-        if entry.file_size > _LARGEST_STRUCTURE:
-            raise ValueError(entry.file_size)
-        root = _Structure(io.BytesIO(archive.read(entry))).load()
-    return root if isinstance(root, _Stub) else _Stub.holding(root)
+        return _read_structure(archive)[0]
+
+
+def _read_structure(archive: zipfile.ZipFile) -> tuple[_Stub, str]:
+    """Read the root, and tell the folder of the archive that holds it."""
+    entry = next(entry for entry in archive.infolist() if re.fullmatch(r"[^/]+/data\.pkl", entry.filename))
+    if entry.file_size > _LARGEST_STRUCTURE:
+        raise ValueError(entry.file_size)
+    root = _Structure(io.BytesIO(archive.read(entry))).load()
+    return (root if isinstance(root, _Stub) else _Stub.holding(root)), entry.filename.rpartition("/")[0]
 
 
 class _Stub(dict[object, "_Stub"]):
@@ -110,11 +178,11 @@ class _Stub(dict[object, "_Stub"]):
 class _Structure(pickle.Unpickler):
     """Reads how a checkpoint is built and none of its tensors; all that it names is a stub, so that nothing can run."""
 
-    def find_class(self, _module: str, _name: str, /) -> type[_Stub]:
-        return _Stub
+    def find_class(self, module: str, name: str, /) -> type[_Stub]:
+        return type(name, (_Stub,), {}) if module == "torch" else _Stub
 
-    def persistent_load(self, _identifier: object, /) -> None:
-        return None
+    def persistent_load(self, identifier: object, /) -> object:
+        return identifier
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> SortdError:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from pickle import PickleError
+from pickle import PickleError, UnpicklingError
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,8 +22,8 @@ import whisper
 from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE
 
 from sortd.domain import Image, Matrix, Waveform
-from sortd.errors import DeviceLost, SortdError
-from sortd.extract import Settings
+from sortd.errors import DeviceLost, NoNumbers, SortdError
+from sortd.extract import Settings, checkpoint
 from sortd.extract.weights import Weights
 
 with warnings.catch_warnings():
@@ -48,6 +48,9 @@ WAIT_SECONDS = 3.0
 
 SHORTAGES = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
 DEVICE_ERRORS = ("cuda", "cudnn", "cublas", "cufft")
+
+SAID_CHARACTERS = 200
+"""So much is told of why torch refuses a file."""
 
 UNFIT = (AssertionError, AttributeError, EOFError, LookupError, PickleError, RuntimeError, TypeError, ValueError)
 """What torch and the networks raise on being given any other file."""
@@ -80,7 +83,8 @@ class Networks:
     def clip(self) -> ClipEncoder:
         """Pictures and words -> vectors. Raises SortdError where its file is missing or no such network."""
         weights, _ = self._settings.weights
-        return ClipEncoder(_loaded(weights, _clip), self._place)
+        load = _own_clip if weights.sha256 is None else _clip
+        return ClipEncoder(_loaded(weights, load), self._place)
 
     @cached_property
     def whisper(self) -> WhisperTranscriber:
@@ -119,6 +123,11 @@ class Place:
     def half(self) -> bool:
         """Whether float16 serves here: on CUDA, in the fast class."""
         return self._fast and self.device.type == "cuda"
+
+    def give_up_half(self) -> None:
+        """Compute in float32 from now on, as float16 gives no numbers here; told as `precision_lost`(device)."""
+        self._fast = False
+        self._say("precision_lost", device=str(self.device))
 
     def each(self, work: Callable[[Sequence[T]], R], items: Sequence[T], *, at_once: int) -> list[R]:
         """Do the work on all items, so many at once as memory allows. Raises DeviceLost, and MemoryError on the CPU."""
@@ -180,11 +189,11 @@ class ClipEncoder:
 
     def images(self, batch: Sequence[Image]) -> Matrix:
         """[n, dim]: each picture scaled and cropped to its middle square."""
-        return self._gathered(self._place.each(self._look, batch, at_once=IMAGES_AT_ONCE))
+        return self._vectors(self._look, batch, at_once=IMAGES_AT_ONCE, plain=np.full((64, 64, 3), 128, np.uint8))
 
     def texts(self, batch: Sequence[str]) -> Matrix:
         """[n, dim]: of each text the first 77 tokens, marks for beginning and end included."""
-        return self._gathered(self._place.each(self._read, batch, at_once=TEXTS_AT_ONCE))
+        return self._vectors(self._read, batch, at_once=TEXTS_AT_ONCE, plain="a")
 
     @torch.inference_mode()
     def _look(self, pictures: Sequence[Image]) -> Matrix:
@@ -198,8 +207,17 @@ class ClipEncoder:
         self._move()
         return _numbers(self._network.encode_text(tokens.to(self._place.device)))
 
-    def _gathered(self, vectors: list[Matrix]) -> Matrix:
-        return np.concatenate([np.empty((0, self.dim), np.float32), *vectors])
+    def _vectors(self, work: Callable[[Sequence[T]], Matrix], batch: Sequence[T], *, at_once: int, plain: T) -> Matrix:
+        """Do the work; where no numbers come out of it, in float32. SortdError: not even of a plain thing there are."""
+        vectors = np.concatenate([np.empty((0, self.dim), np.float32), *self._place.each(work, batch, at_once=at_once)])
+        if np.isfinite(vectors).all():
+            return vectors
+        if self._place.half:
+            self._place.give_up_half()
+            return self._vectors(work, batch, at_once=at_once, plain=plain)
+        if not np.isfinite(work([plain])).all():
+            raise SortdError("CLIP gives no numbers: its weights are damaged, or its device is")
+        return vectors
 
     def _move(self) -> None:
         self._network.to(self._place.device)
@@ -220,7 +238,26 @@ class WhisperTranscriber:
     def transcribe(self, sound: Waveform) -> str:
         """Give all that is said; of more than two hours, each two hours are heard for themselves."""
         stretches = [sound[begin : begin + STRETCH] for begin in range(0, len(sound), STRETCH)]
-        return " ".join(filter(None, self._place.each(self._listen, stretches, at_once=1)))
+        try:
+            return " ".join(filter(None, self._place.each(self._listen, stretches, at_once=1)))
+        except ValueError as error:  # Whisper draws lots among what it gives no numbers for
+            if self._place.half:
+                self._place.give_up_half()
+                return self.transcribe(sound)
+            if not self._gives_numbers():
+                raise SortdError("Whisper gives no numbers: its weights are damaged, or its device is") from error
+            raise NoNumbers("Whisper gives no numbers for its sound") from error
+
+    @torch.inference_mode()
+    def _gives_numbers(self) -> bool:
+        """Whether the network gives any for silence; one that is none of Whisper's is believed."""
+        if not isinstance(self._network, whisper.Whisper):
+            return True
+        silence = torch.zeros((1, self._network.dims.n_mels, 2 * self._network.dims.n_audio_ctx))
+        start = torch.tensor([[0]])
+        device = self._place.device
+        logits = self._network.to(device).float()(silence.to(device), start.to(device))
+        return bool(torch.isfinite(logits).all())
 
     @torch.inference_mode()
     def _listen(self, stretches: Sequence[Waveform]) -> str:
@@ -253,27 +290,32 @@ def _loaded(weights: Weights, load: Callable[[Path], T]) -> T:
     """Load a network from its file. Raises SortdError, and never looks elsewhere."""
     path = weights.path()
     try:
-        return load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch's about a file that it then refuses
+            return load(path)
     except OSError as error:
         raise SortdError(f"{path}: the weights cannot be read: {error.strerror or error}") from error
     except UNFIT as error:
-        raise SortdError(f"{path} is no checkpoint of {weights.kind}: {error}") from error
+        why = next(iter(str(error).splitlines()), type(error).__name__)[:SAID_CHARACTERS]
+        if isinstance(error, UnpicklingError) and "Unsupported" in str(error):
+            why = "it holds more than numbers, and nothing of that was run"
+        raise SortdError(f"{path} is no checkpoint of {weights.kind}: {why}") from error
 
 
 def _clip(path: Path) -> Network:
-    """Build CLIP from a published file, which is a TorchScript archive, or from a plain file of its numbers.
-
-    clip.load fails on the latter: it does not rewind the file after trying the former.
-    """
+    """Build CLIP from a published file, which is a TorchScript archive."""
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)  # but so they are published
         warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", DeprecationWarning)  # said so till 2.13
-        try:
-            numbers = torch.jit.load(file, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        except RuntimeError:
-            file.seek(0)
-            numbers = torch.load(file, map_location="cpu", weights_only=True)
+        numbers = torch.jit.load(file, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     return build_model(numbers)
+
+
+def _own_clip(path: Path) -> Network:
+    """Build CLIP from the owner's file, of either format, running nothing of what is in it."""
+    if checkpoint.is_torchscript(path):
+        return build_model({name: torch.from_numpy(values) for name, values in checkpoint.numbers(path).items()})
+    return build_model(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _whisper(path: Path) -> Network:

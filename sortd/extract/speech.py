@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sortd.domain import Feature, Needs, Part, Sample
+from sortd.errors import NoNumbers
 from sortd.extract import Settings
 from sortd.extract.encoders import Networks
 from sortd.extract.voice import has_voice
+from sortd.judgement.plausible import PROBLEM
+
+READ_CHARACTERS = 4_000
+"""CLIP's first 77 tokens end long before, even where a network repeats one syllable for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +28,20 @@ class Speech:
 
     def extract(self, batch: Sequence[Sample]) -> list[Feature]:
         """Write down what is said, one sample after the other, and read all of it together."""
-        texts = [self._said(sample) for sample in batch]
-        spoken = [text for text in texts if text]
+        said = [self._said(sample) for sample in batch]
+        spoken = [text[:READ_CHARACTERS] for text, _ in said if text]
         vectors = iter(self.networks.clip.texts(spoken) if spoken else ())
-        return [Feature(self.name, self.version, next(vectors) if text else None, text) for text in texts]
+        return [Feature(self.name, self.version, next(vectors) if text else None, text, told) for text, told in said]
 
-    def _said(self, sample: Sample) -> str:
+    def _said(self, sample: Sample) -> tuple[str, dict[str, str]]:
+        """Tell the words, or why there are none."""
         if sample.sound is None or not has_voice(sample.sound):
-            return ""
-        return self.networks.whisper.transcribe(sample.sound)
+            return "", {}
+        try:
+            heard = self.networks.whisper.transcribe(sample.sound)
+        except NoNumbers as error:
+            return "", {PROBLEM: str(error)}
+        return heard.encode("utf-8", "replace").decode("utf-8"), {}
 
 
 def build(part: Part, _settings: Settings, networks: Networks) -> Speech:

@@ -138,16 +138,17 @@ class _Studio:
             yield Stalled((job,), problem or "there was nothing to extract")
 
     def _features(self, samples: dict[_Bench, Sample]) -> tuple[list[Feature], str | None]:
-        """What each family makes of its sample; one whose networks cannot work does not keep back what another made."""
+        """What each extractor makes of its sample; one that cannot work does not keep back what another made."""
         features: list[Feature] = []
         problem = None
         for bench, sample in samples.items():
-            try:
-                features += bench.extract(sample)
-            except DeviceLost:
-                raise
-            except SortdError as error:
-                problem = str(error)
+            for extractor in bench.extractors:
+                try:
+                    features += extractor.extract([sample])
+                except DeviceLost:
+                    raise
+                except SortdError as error:
+                    problem = str(error)
         if "_networks" in self.__dict__ and self._networks.device != self._told_device:
             self._told_device = self._networks.device
             self._say("device", device=self._told_device)
@@ -197,11 +198,8 @@ class _Bench:
     """Extractors of one family, and the decoder that gives them what they all need by opening a file once."""
 
     def __init__(self, extractors: Sequence[Extractor], decoder: Decoder) -> None:
-        self._extractors = extractors
+        self.extractors = extractors
         self.decoder = decoder
-
-    def extract(self, sample: Sample) -> list[Feature]:
-        return [extractor.extract([sample])[0] for extractor in self._extractors]
 
 
 def combined(needs: list[Needs]) -> Needs:

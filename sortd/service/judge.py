@@ -73,6 +73,8 @@ class Judge:
         if fault is not None or (prediction is None and self._memory.backlog.waits(fingerprint)):
             return Verdict(path, Leave(Reason.PENDING), fault=fault)
         decision = self._decide(prediction, record.vetoes, now, planned or Counter())
+        if prediction is None and self.classifier and self._memory.features.whole(fingerprint, self.classifier.space):
+            decision = Leave(Reason.NOTHING_TO_TELL)
         held = self._library.hands_off(path) or (
             isinstance(decision, MoveTo) and not self._takes_videos(decision.category)
         )

@@ -125,6 +125,8 @@ class Learner:
         told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
         told |= {key: report.get(key, 0) for key in ("would_move_more", "would_move_fewer")}
         self._note_tried()
+        if report.get("no_numbers"):
+            self._tell("left_out_of_training", paths=report["no_numbers"], why="their features hold no numbers")
         if problem is not None:
             self._write(PROBLEM, problem)
             self._tell("trained", **told, adopted=False, why=problem)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from sortd.disk.library import Library
-from sortd.domain import Fault, Job
+from sortd.domain import Fault, Feature, Job
 from sortd.judgement.pace import Pace
+from sortd.judgement.plausible import PROBLEM, checked
 from sortd.messages import BatchLost, Extract, Extracted, ExtractionFailed, NamesRead, Read, Stalled
 from sortd.service.deciding import Decider
 from sortd.service.looking import Looker
@@ -79,6 +80,7 @@ class Queue:
                 case Extracted(job, features, seconds):
                     self.pace.done(self._wall())
                     self._stalled = None
+                    features = self._checked(job, features)
                     backlog.finish(job, features)
                     speech = any(f.extractor == "speech" and f.vector is not None for f in features)
                     self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
@@ -100,6 +102,15 @@ class Queue:
                         self._tell("set_aside", path=jobs[0].path, reason=fault, message=why)
                     elif not alone:
                         backlog.lose_batch(jobs)
+
+    def _checked(self, job: Job, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+        """Keep of the features what can be compared, and tell of the rest."""
+        kept = tuple(checked(feature, job.parts) for feature in features)
+        for given, feature in zip(features, kept, strict=True):
+            why = feature.details.get(PROBLEM)
+            if why is not None:
+                self._tell("no_numbers", path=job.path, extractor=given.extractor, why=why)
+        return kept
 
     def _stall(self, jobs: tuple[Job, ...], why: str, now: float) -> None:
         """Told once; what waits is tried again from time to time, for the owner may mend it meanwhile."""

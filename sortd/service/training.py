@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sortd.domain import Category, Fingerprint, MoveTo, TrainingSet
+from sortd.domain import Category, Fingerprint, Matrix, MoveTo, TrainingSet
 from sortd.judgement.decide import decide
+from sortd.judgement.plausible import usable
 from sortd.judgement.rivals import contest
 from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.learn.train import OUTSIDERS, UNSORTED, NothingToLearn, train
@@ -18,6 +19,9 @@ from sortd.messages import Lesson, Trained
 from sortd.service.children import TrainingSettings
 from sortd.service.naming import reading_part
 from sortd.store.memory import Memory
+
+Label = tuple[Fingerprint, int]
+"""A video, and the number of the category it was filed in."""
 
 
 def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]]:
@@ -33,6 +37,7 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
             data = training_set(memory, except_in=lesson.except_in, others=lesson.others, names=lesson.names)
             serving = memory.classifiers.serving()
             unsorted = memory.index.fingerprints(home=None)
+            no_numbers = _without_numbers(memory, data, except_in=lesson.except_in)
         try:
             challenger = train(
                 data,
@@ -42,7 +47,8 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
                 seed=0,
             )
         except NothingToLearn as no:
-            yield Trained({"digest": lesson.digest, "labels": len(data.categories)}, str(no))
+            told = {"digest": lesson.digest, "labels": len(data.categories), "no_numbers": no_numbers}
+            yield Trained(told, str(no))
             return
         champion = _load(settings.state / serving.file) if serving else None
         asked = str(
@@ -58,6 +64,7 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
         report = asdict(challenger.report) | {
             "digest": lesson.digest,
             "file": file,
+            "no_numbers": no_numbers,
             "asked": asked,
             "seconds": round(time.monotonic() - began, 3),
             "would_move_more": len(after - before),
@@ -96,7 +103,7 @@ def training_set(
     categories are called, in words; those that were read are among what there is to learn from.
     """
     filed = [(clip, number) for clip, number, _ in memory.features.labels(memory.space)]
-    labels = [(clip, number) for clip, number in filed if number not in except_in]
+    vectors, labels = _usable(memory, [(clip, number) for clip, number in filed if number not in except_in])
     left = memory.features.passed_over(memory.space, since=memory.classifiers.first_adopted())
     passed_over = [*(clip for clip, number in filed if number in others), *left]
     unsorted = set(memory.features.unsorted(memory.space)) - set(left)
@@ -104,13 +111,33 @@ def training_set(
     read = memory.words.of(part) if part else {}
     return TrainingSet(
         memory.space,
-        memory.features.vectors([clip for clip, _ in labels], memory.space),
+        vectors,
         tuple(Category(str(number)) for _, number in labels),
         tuple(clip for clip, _ in labels),
-        passed_over=memory.features.vectors(_sample(passed_over, OUTSIDERS), memory.space),
-        unsorted=memory.features.vectors(_sample(unsorted, UNSORTED), memory.space),
+        passed_over=_vectors(memory, _sample(passed_over, OUTSIDERS)),
+        unsorted=_vectors(memory, _sample(unsorted, UNSORTED)),
         names={Category(str(number)): read[text] for number, text in names.items() if text in read},
     )
+
+
+def _usable(memory: Memory, labels: Sequence[Label]) -> tuple[Matrix, list[Label]]:
+    """Vectors of labelled videos, and those of the labels that have one to learn from."""
+    vectors = memory.features.vectors([clip for clip, _ in labels], memory.space)
+    there = usable(vectors)
+    return vectors[there], [label for label, is_there in zip(labels, there, strict=True) if is_there]
+
+
+def _vectors(memory: Memory, clips: Sequence[Fingerprint]) -> Matrix:
+    vectors = memory.features.vectors(clips, memory.space)
+    return vectors[usable(vectors)]
+
+
+def _without_numbers(memory: Memory, data: TrainingSet, *, except_in: frozenset[int]) -> list[str]:
+    """Paths of labelled videos from which nothing can be learned."""
+    learned = set(data.fingerprints)
+    labels = memory.features.labels(memory.space)
+    missing = [clip for clip, number, _ in labels if number not in except_in and clip not in learned]
+    return sorted(str(sighting.path) for clip in missing for sighting in memory.index.sightings(clip))
 
 
 def _sample(clips: Iterable[Fingerprint], most: int) -> list[Fingerprint]:

@@ -68,6 +68,8 @@ class Features:
             ).fetchone()
             if row is not None:
                 vector = None if row[0] is None else np.frombuffer(row[0], "<f4")
+                if vector is not None and not (vector.shape == (part.dim,) and np.isfinite(vector).all()):
+                    vector = None  # kept by an older sortd, which did not look
                 frames = None if row[1] is None else np.frombuffer(row[1], "<f2").reshape(-1, part.dim)
                 details = parsed(row[3])
                 found[part.extractor] = Feature(part.extractor, part.version, vector, row[2], details, frames)
