@@ -14,7 +14,7 @@ from sortd.service.looking import DOUBTED_TIMES
 class Mute(Library):
     """A library on a disk that gives no leases, for a user who does not see others' processes."""
 
-    def writers(self, path):
+    def writers(self, _path):
         return Writers.UNKNOWN
 
 
