@@ -12,8 +12,8 @@ run: .venv  ## The service on ROOT, or on the folder that the settings name: mak
 demo: .venv  ## A small library of made-up clips, taught and sorted before your eyes
 	@.venv/bin/sortd demo
 
-test: .venv
-	@.venv/bin/python -m pytest
+test: .venv  ## All that every change must pass, on up to four cores
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 slow: .venv  ## The proofs that take minutes: full-size networks against the plain pipeline
 	@.venv/bin/python -m pytest -m slow

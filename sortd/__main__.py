@@ -1,6 +1,11 @@
-"""`python -m sortd`."""
+"""`sortd`, and `python -m sortd`."""
 
-from sortd.commands.cli import main
+from sortd.interpreter import forget_current_folder
+
+# Before anything else is imported: the current folder may be a library that anybody drops files into.
+forget_current_folder()
+
+from sortd.commands.cli import main  # noqa: E402 - see above
 
 if __name__ == "__main__":
     main()

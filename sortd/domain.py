@@ -39,11 +39,27 @@ class Placer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells, without reading it, that a file is still the same: cheap, and never proof of content."""
+    """What tells, without reading it, that a file is still the same: cheap, and never proof of content.
+
+    Numbers are whatever a filesystem gives: times before 1970 and far ahead, inodes beyond 2^63. `ctime_ns` (when the
+    content or the status changed last) and `device` are None where an index from before did not keep them.
+    """
 
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int | None = None
+    device: int | None = None
+
+    @property
+    def lasting(self) -> tuple[int, int, int]:
+        """What a rename, another mode and a new mount leave as it is; an edit that sets the times back does too."""
+        return self.inode, self.size, self.mtime_ns
+
+    def agrees(self, other: Identity) -> bool:
+        """Whether all that is known of both is equal."""
+        pairs = ((self.ctime_ns, other.ctime_ns), (self.device, other.device))
+        return self.lasting == other.lasting and all(a == b or a is None or b is None for a, b in pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,34 @@
-"""The fault matrix: which of its tests run with every change, and the table that `make faults` ends with."""
+"""What holds for all tests, and the fault matrix: what of it runs with every change, and its table."""
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.namespaces import keep_mounts_to_ourselves
+
 # A busy machine is no fault of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every account may enter; pytest keeps its own to itself, and closes them again at every start."""
+    with tempfile.TemporaryDirectory(prefix="sortd-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 FAULTS = Path(__file__).parent / "faults"
+
+keep_mounts_to_ourselves()
 
 _OUTCOMES: dict[str, list[tuple[str, str]]] = defaultdict(list)
 

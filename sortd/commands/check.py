@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,19 +16,32 @@ from sortd.disk.filesystem_probe import survey
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
+from sortd.disk.plain import identity_of
 from sortd.disk.watch import watch
-from sortd.domain import FilesystemAbilities, Fingerprint, Identity, Job
+from sortd.disk.writers import Writers
+from sortd.domain import FilesystemAbilities, Fingerprint, Job, Needs
 from sortd.errors import FolderRefuses, IndexDamaged, SortdError
 from sortd.extract import encoder
+from sortd.extract.decoder import Decoder
+from sortd.interpreter import ANYWHERE, ISOLATED
 from sortd.judgement.move_method import move_method, why_unsafe
 from sortd.messages import Extracted, ExtractionFailed
 from sortd.service.children import EXTRACTION, ExtractionSettings, patience
+from sortd.service.looking import DOUBTED_TIMES
 from sortd.service.opening import extract_settings, feature_space, library_at, state_wished
 from sortd.service.worker import Lost, Worker
 from sortd.store import backup
 from sortd.store.memory import INDEX_NAME, Memory
 
 PROBE_SECONDS = 5.0
+
+MOST_ASKED = 200
+"""Videos of which it is asked who writes them."""
+
+CONFINEMENT_CURE = (
+    "use a kernel with seccomp or Landlock (Linux 5.13), and let the service manager or container allow them;"
+    " until then let sortd see videos of people you trust only"
+)
 
 COARSE_NS = 1_000_000
 """Times that are not kept as finely as this are worth a word."""
@@ -45,7 +59,7 @@ def check(config: Config) -> list[Finding]:
     ]
     if root.is_dir():
         library = library_at(root, config)
-        findings += [_watcher(root, config), _folders(library), _filesystems(library)]
+        findings += [_watcher(root, config), _folders(library), _filesystems(library), _writers(library)]
     return [
         *findings,
         _decoder(config),
@@ -125,6 +139,23 @@ def _folders(library: Library) -> Finding:
     )
 
 
+def _writers(library: Library) -> Finding:
+    """Whether it can be told, of the videos that stand here, that nobody writes them."""
+    try:
+        videos = list(islice(library.scan(), MOST_ASKED))
+    except SortdError as problem:
+        return _finding("writers", ok=False, message=str(problem), cure="let the service's user read it")
+    untold = sum(library.writers(path) is Writers.UNKNOWN for path in videos)
+    if not untold:
+        return _finding("writers", ok=True, message=f"of each of {len(videos)} videos the system tells who writes it")
+    message = f"of {untold} of {len(videos)} videos nothing tells whether somebody writes them: each waits until it was"
+    message += f" still for {DOUBTED_TIMES} times settle_seconds, and is not moved to another disk"
+    if sys.platform != "linux":
+        return _finding("writers", ok=True, message=message)
+    cure = "run sortd as the owner of the videos or with CAP_LEASE, as systemd/sortd.service does; no disk of another"
+    return _finding("writers", ok=False, message=message, cure=f"{cure} machine tells it, so there it stays so")
+
+
 def _filesystems(library: Library) -> Finding:
     """How files are moved in the root, and in each category that is on another filesystem."""
     told, cures = [], []
@@ -187,8 +218,8 @@ def _decoder(config: Config) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         maker = "import sys, pathlib, sortd.commands.demo_clips as d; d.make_clip(pathlib.Path(sys.argv[1]), 'sea', 0)"
         clip = Path(folder) / "clip.mp4"
-        command = [sys.executable, "-P", "-c", maker, str(clip)]
-        made = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - ourselves
+        command = [sys.executable, *ISOLATED, "-c", maker, str(clip)]
+        made = subprocess.run(command, cwd=ANYWHERE, capture_output=True, check=False)  # noqa: S603 - ourselves
         if made.returncode:
             problem = made.stderr.decode(errors="replace").strip().splitlines()[-1]
             return _finding("decoder", ok=False, message=problem, cure="install sortd anew: its PyAV does not work")
@@ -203,8 +234,7 @@ def _decoder(config: Config) -> Finding:
             idle_seconds=0.0,
             threads=1,
         )
-        status = clip.stat()
-        identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+        identity = identity_of(clip.stat())
         worker.submit((Job(Fingerprint("probe"), clip.relative_to(folder), identity, feature_space(config).parts),))
         try:
             answer = answers.get(timeout=2 * patience(settings.timeout_seconds))
@@ -213,6 +243,16 @@ def _decoder(config: Config) -> Finding:
         finally:
             worker.stop()
     if isinstance(answer, Extracted):
-        return _finding("decoder", ok=True, message=f"a made-up clip was extracted in {answer.seconds:.1f} seconds")
+        return _confined(f"a made-up clip was extracted in {answer.seconds:.1f} seconds")
     why = answer.message if answer else "no answer"
     return _finding("decoder", ok=False, message=why, cure="install sortd anew; if that does not help, report it")
+
+
+def _confined(worked: str) -> Finding:
+    """What a file that takes its decoder over could do then."""
+    try:
+        with Decoder(Needs(), timeout_seconds=PROBE_SECONDS) as decoder:
+            held = decoder.confinement()
+    except SortdError as problem:
+        return _finding("decoder", ok=False, message=str(problem), cure="install sortd anew")
+    return _finding("decoder", ok=held.holds, message=f"{held}; {worked}", cure=CONFINEMENT_CURE)

@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
 from sortd.errors import SortdError
+from sortd.interpreter import ANYWHERE, ISOLATED
 
 TAUGHT = 8
 """Clips of each family that the owner files."""
@@ -128,10 +129,10 @@ class _Play:
         settings = self._folder / "config.toml"
         paths = {"root": self._root, "state": self._folder / "state"}
         settings.write_text(SETTINGS.format(**{name: _quoted(path) for name, path in paths.items()}))
-        command = [sys.executable, "-P", "-m", "sortd", "run", "--config", str(settings)]
+        command = [sys.executable, *ISOLATED, "-m", "sortd", "run", "--config", str(settings)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+                command, cwd=ANYWHERE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
             )
         try:
             yield

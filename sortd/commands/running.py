@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from sortd.config import Config
-from sortd.disk.guard import Guard, find
+from sortd.disk.guard import Guard, find, refuse_strangers
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.service.control import ask
 from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.requests import check
 from sortd.service.telling import Tell
 
 
@@ -44,11 +45,16 @@ def run_once(config: Config, *, observe: bool, take_over: bool) -> None:
 
 def carry_out(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Have the running service do it; where none runs, take the lock and do the same step. Raises SortdError."""
+    check(request)
     root = config.library.root
     if not root.is_dir():
         raise LibraryUnavailable(f"{root} is not there")
     found = find(root, state=state_wished(config))
     if found is None:
+        from sortd.commands.facts import away_because  # noqa: PLC0415 - most commands find what they ask for
+
+        if away := away_because(root, found):
+            raise LibraryUnavailable(away)
         raise LibraryUnavailable(f"nothing is known of {root} yet: `sortd run` makes it a library")
     answer = ask(found.state, request)
     if answer is None:
@@ -62,6 +68,7 @@ def _by_hand(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
     from sortd.service.restoring import open_memory  # noqa: PLC0415 - as above
     from sortd.service.sorter import Sorter  # noqa: PLC0415 - only where no service runs
 
+    refuse_strangers(config.library.root)
     write = _open_log(config)
     with Guard.open(config.library.root, state=state_wished(config)) as guard, ExitStack() as stack:
         memory = open_memory(guard, feature_space(config), tell=write, now=time.time())

@@ -15,6 +15,7 @@ import numpy as np
 
 from sortd.commands.facts import Reading
 from sortd.commands.parser import printable
+from sortd.disk.atomic_file import opened, replace
 from sortd.disk.library import Library
 from sortd.disk.names import stem_of
 from sortd.domain import FeatureSpace, Fingerprint, Leave, Matrix, Reason
@@ -160,10 +161,8 @@ def _numbered(n: int) -> Iterator[str]:
 
 def _remember(state: Path, groups: Sequence[Group]) -> None:
     kept = [group.told() | {"videos": dict(group.videos)} for group in groups]
-    unfinished = state / f"{SHOWN}.part"
-    with contextlib.suppress(OSError):  # to look is allowed to those, too, who may not accept
-        unfinished.write_text(json.dumps(kept), "ascii")
-        unfinished.replace(state / SHOWN)
+    with contextlib.suppress(OSError), opened(state) as folder:  # to look is allowed to those, too, who may not accept
+        replace(folder, SHOWN, json.dumps(kept).encode("ascii"))
 
 
 def _remembered(state: Path) -> list[Group] | None:

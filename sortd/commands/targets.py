@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePath
 
 from sortd.config import Config, load
-from sortd.disk.guard import root_of
+from sortd.disk.guard import is_known, root_of
 from sortd.errors import LibraryUnavailable
 
 
@@ -25,7 +25,8 @@ def locate(path: Path, config: Path | None, root: Path | None) -> tuple[Config, 
     settings = settings_for(config, root)
     place = Path(os.path.realpath(path.parent), path.name)
     home = settings.library.root
-    if root is None and (found := root_of(place.parent)):
+    found = root_of(place.parent) if root is None else None
+    if found is not None and (is_known(found) or _below(home, place) is None):
         home = found
         if not _same(home, settings.library.root):
             # The marker knows its own state directory; the one in the settings belongs to their own root.

@@ -211,6 +211,8 @@ StartLimitBurst=5
 Type=notify
 # When the watchdog ends a loop that is stuck, the log says in which line it stood.
 Environment=PYTHONFAULTHANDLER=1
+# What programs of the owner's own are to import is nothing to this one.
+UnsetEnvironment=PYTHONPATH PYTHONHOME
 # The very sortd that wrote this file. ":" has systemd leave every $ as it is.
 ExecStart=:{command}
 # `systemctl --user reload`: look at everything again and learn anew.
@@ -235,12 +237,16 @@ OOMPolicy=continue
 MemoryHigh=75%
 # There is no way to a network: the only sockets are those between processes of this machine.
 RestrictAddressFamilies=AF_UNIX
+# A user's service can be given no privilege, so not the one to ask of other accounts' files who writes them
+# (AmbientCapabilities=CAP_LEASE, as in systemd/sortd.service): such videos wait longer, and stay on their disk.
 # No privileges can be had from a setuid program ...
 NoNewPrivileges=yes
 # ... nor one be made.
 RestrictSUIDSGID=yes
-# The system calls that services need.
+# The system calls that services need ...
 SystemCallFilter=@system-service
+# ... and those by which a decoder gives up all access to files. An older systemd logs names that it does not know.
+SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self
 # A forbidden call fails, as on a system that lacks it, rather than ending the process.
 SystemCallErrorNumber=EPERM
 # No second set of system calls beside the native one.
@@ -269,6 +275,8 @@ def _launchd(name: str, root: Path, command: Command, *, home: Path) -> Unit:
     settings = {
         "Label": name,
         "ProgramArguments": list(command),
+        # What programs of the owner's own are to import is nothing to this one: empty counts as unset.
+        "EnvironmentVariables": {"PYTHONPATH": "", "PYTHONHOME": ""},
         "RunAtLoad": True,
         # A crash is mended by starting again, a stop that was asked for is not.
         "KeepAlive": {"SuccessfulExit": False},

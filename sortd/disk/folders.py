@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from sortd.disk.plain import ABSENT, identity_of
-from sortd.domain import Identity
+from sortd.disk.plain import ABSENT, content_of, identity_of
+from sortd.domain import Fingerprint, Identity
 from sortd.errors import Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
 from sortd.judgement.move_method import MoveMethod
 
@@ -98,10 +98,12 @@ def check_name(name: str) -> None:
         raise MoveRefused(f"{name!r} is no name of a file or folder")
 
 
-def check(entry: Entry, expected: Identity) -> None:
-    """Refuse a file that is not what is expected of it."""
+def check(entry: Entry, expected: Identity, *, renamed: bool = False) -> None:
+    """Refuse a file that is not what is expected of it; `renamed`: since then, which changes its status."""
     status = os.stat(entry.name, dir_fd=entry.folder, follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode) or identity_of(status) != expected:
+    found = identity_of(status)
+    as_expected = found.lasting == expected.lasting if renamed else found.agrees(expected)
+    if not stat.S_ISREG(status.st_mode) or not as_expected:
         raise MoveRefused(f"{entry.path} changed since the move was decided")
 
 
@@ -121,6 +123,16 @@ def find(folders: Folders, path: PurePath) -> os.stat_result | None:
         if problem.errno in ABSENT:
             return None
         raise
+
+
+def content_at(folders: Folders, path: PurePath) -> Fingerprint | None:
+    """The fingerprint of the plain file at a path; None where it becomes shorter meanwhile. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path.name, flags, dir_fd=folders.open(path.parent))
+    try:
+        return content_of(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def rename(source: Entry, target: Entry, method: MoveMethod) -> None:

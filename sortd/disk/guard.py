@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
+import stat
 import uuid
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sortd.disk.lock import lock, lock_state, release
+from sortd.disk.atomic_file import beside, opened, opened_in, replace, sync
+from sortd.disk.lock import LOCK, Held, lock, lock_state, release
 from sortd.disk.marker import (
     COPY,
     MARKER,
+    MARKER_NAME,
+    NOTES,
     ROOT,
     Marker,
     RootAway,
+    account,
     copy_in,
     known_states,
     marker_of,
@@ -28,6 +31,7 @@ from sortd.disk.marker import (
     state_of,
 )
 from sortd.disk.mounts import mounts_of
+from sortd.disk.names import is_left_alone
 from sortd.disk.patience import Patience
 from sortd.errors import ConfigError, LibraryUnavailable
 
@@ -46,15 +50,25 @@ class Guard:
     """Holds a library for as long as it lives. `root`, `state` and `library` (its UUID) say which."""
 
     def __init__(
-        self, root: Path, *, state: Path, marker: Marker, was_host: str, locks: list[int], patience: Patience
+        self,
+        root: Path,
+        *,
+        state: Path,
+        marker: Marker,
+        was_host: str,
+        was_locked_by: str,
+        locks: list[int],
+        patience: Patience,
     ) -> None:
         self.root = root
         self.state = state
         self.library = marker.library
         self.was_host = was_host
         """The host that served it before, under whatever name; empty: this one."""
+        self.was_locked_by = was_locked_by
+        """The processes of other accounts that held a lock on the marker, which has none any more; else empty."""
         self._host = marker.host
-        self._locks = locks  # of the state directory, of the marker
+        self._locks = locks  # of the marker, of the state directory
         self._patience = patience
 
     @classmethod
@@ -78,14 +92,27 @@ class Guard:
             raise LibraryUnavailable(problem)
         if Path(os.path.realpath(state)).is_relative_to(os.path.realpath(root)):
             raise ConfigError([f"[state] dir: {state} lies inside the library {root}"])
+        if is_anothers_folder(state):
+            raise ConfigError([f"[state] dir: {state} holds other things; name an empty folder, or a new one"])
+        ours = Marker(library, platform.node(), str(state))
         locks: list[int] = []
+        was_locked_by = ""
         try:
-            locks.append(lock_state(state))
+            # All that may refuse comes before all that is written: who may not serve a library leaves no trace in it.
+            _check_access(root, state)
+            if marker:
+                taken, was_locked_by = _lock_marker(root, marker)
+                locks.append(taken)
             _refuse_if_anothers(root, state=state, library=library)
-            ours = Marker(library, platform.node(), str(state))
-            locks.append(_take_marker(root / MARKER, marker, ours))
-            _replace(state / ROOT, os.fsencode(root))
-            _replace(state / COPY, (root / MARKER).read_bytes())
+            locks.append(lock_state(state))
+            if marker is None:
+                locks.insert(0, _publish(root, ours, first=True))
+            elif marker != ours:
+                locks.insert(0, _publish(root, ours, first=False))
+                os.close(locks.pop(1))
+            with opened(state) as folder:
+                _keep(folder, ROOT, os.fsencode(root))
+                _keep(folder, COPY, _as_json(ours))
         except OSError as problem:
             release(locks)
             raise LibraryUnavailable(f"{problem.filename or state} cannot be used: {problem.strerror}") from problem
@@ -93,7 +120,15 @@ class Guard:
             release(locks)
             raise
         was_host = marker.host if marker and marker.host != ours.host else ""
-        return cls(root, state=state, marker=ours, was_host=was_host, locks=locks, patience=patience)
+        return cls(
+            root,
+            state=state,
+            marker=ours,
+            was_host=was_host,
+            was_locked_by=was_locked_by,
+            locks=locks,
+            patience=patience,
+        )
 
     def here(self) -> str | None:
         """None while the root is the library that was opened; else a sentence that says why it is away.
@@ -114,10 +149,10 @@ class Guard:
                 return f"{self.root} is another library now"
             if marker.host != self._host:
                 return f"{self.root} is served by the host {marker.host} now"
-            if not os.path.samestat((self.root / MARKER).stat(), os.fstat(self._locks[1])):
-                again = lock(self.root / MARKER, holder=Path(marker.state))
-                os.close(self._locks[1])
-                self._locks[1] = again
+            if not os.path.samestat((self.root / MARKER).lstat(), os.fstat(self._locks[0])):
+                again, _ = _lock_marker(self.root, marker)
+                os.close(self._locks[0])
+                self._locks[0] = again
         except OSError as problem:
             return f"{self.root} cannot be read: {problem.strerror}"
         except LibraryUnavailable as problem:
@@ -142,9 +177,37 @@ def check_root(path: Path) -> None:
 
 
 def root_of(path: Path) -> Path | None:
-    """The library that a path lies in: the nearest folder upwards, itself included, that holds a marker."""
-    path = _absolute(path)
-    return next((folder for folder in (path, *path.parents) if (folder / MARKER).is_file()), None)
+    """The library that a path lies in: the nearest folder upwards, itself included, that is known as one.
+
+    Where none of those with a marker is known here, it is the outermost: what came along in a category (a library that
+    was copied there, a marker that is damaged or somebody else's) says nothing of the library around it.
+    """
+    marked = [folder for folder in (_absolute(path), *_absolute(path).parents) if os.path.lexists(folder / NOTES)]
+    marked = [folder for folder in marked if _has_marker(folder)]
+    return next((folder for folder in marked if is_known(folder)), marked[-1] if marked else None)
+
+
+def is_known(root: Path) -> bool:
+    """Whether the marker of a root names a state that is kept here and knows this very root, or one that moved here."""
+    try:
+        marker = marker_of(root)
+        state = None if marker is None else state_of(marker)
+    except LibraryUnavailable:
+        return False
+    copy = None if state is None else copy_in(state)
+    if marker is None or state is None or copy is None or copy.library != marker.library:
+        return False
+    return not _is_copy(root, state)
+
+
+def refuse_strangers(root: Path) -> None:
+    """LibraryUnavailable: the library was made by another account, and nothing of it is kept here to be changed."""
+    try:
+        owner = (root / MARKER).lstat().st_uid
+    except OSError:
+        return  # whoever opens it says what is wrong
+    if owner != os.geteuid() != 0 and not is_known(root):
+        raise LibraryUnavailable(f"{root} is the library of {account(owner)}, which alone may change it")
 
 
 def find(root: Path, *, state: Path | None = None) -> Found | None:
@@ -207,82 +270,122 @@ def _refuse_if_away(root: Path, *, state: Path | None) -> None:
         )
 
 
+def is_anothers_folder(state: Path) -> bool:
+    """Whether it holds what sortd never wrote: no place for a state, which takes all rights from others."""
+    try:
+        names = [entry.name for entry in os.scandir(state)]
+    except OSError:
+        return False  # it is made, or cannot be, and that is told
+    if {COPY, ROOT, LOCK} & set(names):
+        return False
+    # The home of a service's account has hidden folders, and its log; a disk of its own has a lost+found.
+    return any(not (is_left_alone(name) or name.startswith("index.db") or ".log" in name) for name in names)
+
+
+def _check_access(root: Path, state: Path) -> None:
+    """Refuse where something of the notes in the root, or of the state, is another account's and closed to this one."""
+    for folder in (root / NOTES, state):
+        try:
+            paths = [folder, *(folder / entry.name for entry in os.scandir(folder))]
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # none yet, or no folder: whoever opens it says so
+        except OSError:
+            paths = [folder]
+        for path in paths:
+            status = path.lstat()
+            wanted = os.R_OK | os.W_OK | (os.X_OK if path == folder else 0)
+            if status.st_uid != os.geteuid() and not os.access(path, wanted, effective_ids=True):
+                raise LibraryUnavailable(f"{path} cannot be used: it belongs to {account(status.st_uid)}")
+
+
 def _refuse_if_anothers(root: Path, *, state: Path, library: str) -> None:
     copy, noted = copy_in(state), root_noted_in(state)
     if copy is None or noted is None:
         return
     if copy.library != library:
         raise LibraryUnavailable(f"{state} is the state of another library, {noted}")
-    try:
-        copied = not noted.samefile(root) and marker_of(noted) == marker_of(root)
-    except (OSError, RootAway):
-        return  # it was moved here
-    if copied:
+    if _is_copy(root, state):
         raise LibraryUnavailable(
             f"{root} is a copy of {noted}; to make it a library of its own, delete {root / MARKER.parent}"
         )
 
 
-def _take_marker(path: Path, found: Marker | None, wanted: Marker) -> int:
-    """The lock on the marker, which says what is wanted when this returns."""
-    if found is None:
-        return _publish(path, wanted, place=_place_first)
-    held = lock(path, holder=Path(found.state))
-    if found == wanted:
-        return held
+def _is_copy(root: Path, state: Path) -> bool:
+    """Whether the root that the state knows still stands elsewhere."""
+    noted = root_noted_in(state)
     try:
-        return _publish(path, wanted, place=Path.replace)
-    finally:
-        os.close(held)
+        return noted is not None and not noted.samefile(root) and marker_of(noted) == marker_of(root)
+    except (OSError, LibraryUnavailable):
+        return False  # it was moved here
 
 
-def _publish(path: Path, marker: Marker, *, place: Callable[[Path, Path], object]) -> int:
+def _has_marker(folder: Path) -> bool:
+    try:
+        return stat.S_ISREG((folder / MARKER).lstat().st_mode)
+    except PermissionError:
+        return True  # of another account, and told as that
+    except OSError:
+        return False
+
+
+def _lock_marker(root: Path, found: Marker) -> tuple[int, str]:
+    """The lock on a marker that stands, and which strangers had it: theirs is on a file that is no marker any more."""
+    with opened(root) as folder, opened_in(folder, NOTES) as notes:
+        try:
+            return lock(notes, MARKER_NAME, holder=Path(found.state)), ""
+        except Held as held:
+            if not held.strangers:
+                raise
+            return _publish(root, found, first=False), held.strangers
+
+
+def _publish(root: Path, marker: Marker, *, first: bool) -> int:
     """A marker that is whole, and locked, before anyone can see it."""
-    path.parent.mkdir(exist_ok=True)
-    beside = _write_beside(path, json.dumps(asdict(marker), indent=1).encode() + b"\n")
-    try:
-        held = lock(beside, holder=path.parent)
-        place(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync(path.parent)
+    with opened(root) as folder, opened_in(folder, NOTES, make=True) as notes:
+        with beside(notes, MARKER_NAME, _as_json(marker)) as (_, unfinished):
+            held = lock(notes, unfinished, holder=root / NOTES)
+            try:
+                _place(notes, unfinished, first=first)
+            except FileExistsError as taken:
+                os.close(held)
+                raise LibraryUnavailable(f"another service is just taking {root}") from taken
+            except OSError:
+                os.close(held)
+                raise
+        sync(notes)
+        sync(folder)
     return held
 
 
-def _place_first(beside: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(beside)
-    except FileExistsError as taken:
-        raise LibraryUnavailable(f"another service is just taking {path.parent.parent}") from taken
-    except OSError:
-        beside.replace(path)  # a filesystem without hard links, where two first starts at once may not be told apart
-
-
-def _replace(path: Path, content: bytes) -> None:
-    if path.exists() and path.read_bytes() == content:
-        return
-    _write_beside(path, content).replace(path)
-    _sync(path.parent)
-
-
-def _write_beside(path: Path, content: bytes) -> Path:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return beside
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as problem:
-        if problem.errno != errno.EINVAL:  # some network filesystems do not sync folders
+def _place(notes: int, unfinished: str, *, first: bool) -> None:
+    if first:
+        try:
+            os.link(unfinished, MARKER_NAME, src_dir_fd=notes, dst_dir_fd=notes, follow_symlinks=False)
+        except FileExistsError:
             raise
-    finally:
+        except OSError:  # no hard links there, so that two first starts at once may not be told apart
+            pass
+        else:
+            return
+    os.rename(unfinished, MARKER_NAME, src_dir_fd=notes, dst_dir_fd=notes)
+
+
+def _as_json(marker: Marker) -> bytes:
+    return json.dumps(asdict(marker), indent=1).encode() + b"\n"
+
+
+def _keep(folder: int, name: str, content: bytes) -> None:
+    """Have a file hold this content, unless it does."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        held = None
+    else:
+        plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        held = os.pread(descriptor, len(content) + 1, 0) if plain else None
         os.close(descriptor)
+    if held != content:
+        replace(folder, name, content)
 
 
 def _absolute(path: Path) -> Path:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from sortd.disk import names
-from sortd.disk.plain import ABSENT, fingerprint, identity_of, is_being_written, status_of
+from sortd.disk.plain import ABSENT, fingerprint, identity_of, status_of
 from sortd.disk.rules import FolderRules, Role, RuleBook
+from sortd.disk.writers import Writers, writers_of
 from sortd.domain import Category, Fingerprint, Identity, Place, Sighting
 from sortd.errors import LibraryUnavailable
 from sortd.judgement.categories import Folder
@@ -129,7 +130,7 @@ class Library:
         if status is None:
             return None
         identity = identity_of(status)
-        if known and known.identity == identity and not known.fingerprint.startswith(UNREADABLE):
+        if known and known.identity.agrees(identity) and not known.fingerprint.startswith(UNREADABLE):
             return Sighting(path, known.fingerprint, identity)
         try:
             content = fingerprint(self._at(path), identity=identity)
@@ -141,9 +142,9 @@ class Library:
             return known if known and known.path == path else None
         return Sighting(path, content, identity)
 
-    def is_being_written(self, path: PurePath) -> bool:
-        """Whether somebody still has the file open for writing, where that can be told."""
-        return is_being_written(self.root / path)
+    def writers(self, path: PurePath) -> Writers:
+        """Whether somebody still has the file open for writing."""
+        return writers_of(self.root / path)
 
     def category_of(self, path: PurePath) -> Category | None:
         """The category that the path's folder belongs to; None for the root and for what the owner calls unsorted."""

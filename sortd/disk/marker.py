@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pwd
+import stat
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from sortd.disk.plain import ABSENT, open_plain
+from sortd.disk.atomic_file import opened, opened_in
+from sortd.disk.plain import ABSENT
 from sortd.errors import LibraryUnavailable
 
-MARKER = Path(".sortd") / "library.json"
+NOTES, MARKER_NAME = ".sortd", "library.json"
+MARKER = Path(NOTES) / MARKER_NAME
 """In the root."""
 
 COPY, ROOT = "library.json", "root"
@@ -26,6 +30,7 @@ COPY, ROOT = "library.json", "root"
 VERSION = 1
 
 _LARGEST = 64 * 1024
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class RootAway(LibraryUnavailable):
@@ -43,49 +48,108 @@ class Marker:
 
 
 def marker_of(root: Path) -> Marker | None:
-    """What the marker says; None where none stands."""
+    """What the marker says; None where none stands.
+
+    RootAway: it cannot be read now; otherwise LibraryUnavailable: it is damaged, or no plain file in a plain folder.
+    """
     try:
-        return _read(root / MARKER)
+        with opened(root) as folder, opened_in(folder, NOTES) as notes:
+            return _read(notes, MARKER_NAME, root / MARKER)
     except OSError as problem:
-        if problem.errno in ABSENT:
+        if problem.errno in ABSENT and not os.path.lexists(root / MARKER):
+            _refuse_a_stand_in(root)
             return None
-        raise RootAway(f"{root} cannot be read: {problem.strerror}") from problem
+        if problem.errno in ABSENT:
+            raise LibraryUnavailable(f"{root / MARKER} is a link, or no plain file; move it away") from problem
+        raise RootAway(f"{root} cannot be read: {problem.strerror}{_whose(root / NOTES)}") from problem
 
 
 def copy_in(state: Path) -> Marker | None:
-    """The copy of the marker in a state directory; None where this is none."""
+    """The copy of the marker in a state directory; None where this is none, or another account's."""
     try:
-        return _read(state / COPY)
+        with opened(state) as folder:
+            if not is_ours(os.fstat(folder)):
+                return None
+            return _read(folder, COPY, state / COPY)
     except (OSError, ValueError, LibraryUnavailable):  # ValueError: no file can be called so
         return None
 
 
-def _read(path: Path) -> Marker:
-    with open_plain(path) as file:
-        content = file.read(_LARGEST)
+def is_ours(status: os.stat_result) -> bool:
+    """Whether it is this account's; root may use anybody's."""
+    return os.geteuid() in {status.st_uid, 0}
+
+
+def _read(folder: int, name: str, path: Path) -> Marker:
+    content = _content(folder, name)
+    if content is None:
+        raise LibraryUnavailable(f"{path} is no plain file; move it away")
     try:
-        told = json.loads(content)
-        marker = Marker(str(uuid.UUID(told["library"])), str(told["host"]), str(told["state"]), told["version"])
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        told = json.loads(content if len(content) <= _LARGEST else b"")
+        version, library, host, state = (told[key] for key in ("version", "library", "host", "state"))
+        os.fsencode(state), os.fsencode(host)  # TypeError: they are no text
+        marker = Marker(str(uuid.UUID(library)), host, state, version)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise LibraryUnavailable(f"{path} is damaged") from problem
-    if marker.version != VERSION:
-        raise LibraryUnavailable(f"{path} is of another version of sortd ({marker.version!r})")
+    if type(version) is not int or version != VERSION:
+        raise LibraryUnavailable(f"{path} is of another version of sortd ({ascii(version)[:20]})")
     return marker
 
 
-def root_noted_in(state: Path) -> Path | None:
-    """The root that a state directory serves; None where this is none."""
+def _content(folder: int, name: str) -> bytes | None:
+    """The first bytes of a plain file in an open folder; None where something else stands there. OSError: nothing."""
+    descriptor = os.open(name, _READ, dir_fd=folder)
     try:
-        return Path(os.fsdecode((state / ROOT).read_bytes()))
+        plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.pread(descriptor, _LARGEST + 1, 0) if plain else None
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_a_stand_in(root: Path) -> None:
+    """A link or a file in the place of the folder of notes: what is written there would go elsewhere, or be lost."""
+    try:
+        plain = stat.S_ISDIR((root / NOTES).lstat().st_mode)
     except OSError:
+        return  # there is nothing
+    if not plain:
+        raise LibraryUnavailable(f"{root / NOTES} is no folder of its own but a link or a file; move it away")
+
+
+def _whose(notes: Path) -> str:
+    """Of notes that this account may not read, whose they are."""
+    try:
+        owner = notes.lstat().st_uid
+    except OSError:
+        return ""
+    return "" if owner == os.geteuid() else f" (it is the library of {account(owner)})"
+
+
+def account(uid: int) -> str:
+    """An account as people call it."""
+    try:
+        return f"the account {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"the account with the uid {uid}"
+
+
+def root_noted_in(state: Path) -> Path | None:
+    """The root that a state directory serves; None where this is none, or another account's."""
+    try:
+        with opened(state) as folder:
+            if not is_ours(os.fstat(folder)):
+                return None
+            noted = _content(folder, ROOT) or b""
+    except (OSError, ValueError):
         return None
+    return Path(os.fsdecode(noted)) if noted.startswith(b"/") and b"\0" not in noted else None
 
 
 def state_of(marker: Marker) -> Path:
     """The state directory of a marked library where the configuration names none."""
     # What a marker says is believed only where the directory says the same: the disk may come from anywhere.
     said = Path(marker.state)
-    copy = copy_in(said)
+    copy = copy_in(said) if said.is_absolute() else None
     ours = copy and copy.library == marker.library and marker.host in {platform.node(), copy.host}
     return said if ours else new_state(marker.library)
 

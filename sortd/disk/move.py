@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePath
 
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import Folders, check, check_writable, find, opened, refusal, rename, sync
+from sortd.disk.folders import Folders, check, check_writable, content_at, find, opened, refusal, rename, sync
+from sortd.disk.marker import MARKER
 from sortd.disk.names import LONGEST_NAME, stem_of
-from sortd.domain import Identity, MovePlan
+from sortd.disk.plain import identity_of
+from sortd.domain import Fingerprint, Identity, MovePlan
 from sortd.errors import MoveRefused, MoveUnfinished
 from sortd.judgement.move_method import MoveMethod
 
@@ -103,7 +106,7 @@ class FileMover:
                     check(step.source, expected[step.source.path])
                     rename(step.source, step.target, method)
                     done.append(step)
-                    check(step.target, expected[step.source.path])  # it may have been swapped in between
+                    check(step.target, expected[step.source.path], renamed=True)  # it may have been swapped in between
                 _sync(steps)
             except (OSError, MoveRefused) as problem:
                 if done:
@@ -111,26 +114,80 @@ class FileMover:
                     _take_back(done, method)
                 raise refusal(problem) from problem
 
-    def recover(self, source: PurePath, target: PurePath, *, identity: Identity, intended_at: float) -> Standing:
+    def clock(self, source: PurePath) -> int | None:
+        """The time, in nanoseconds, by the clock of the filesystem that a file stands on; None: it cannot be told.
+
+        It is the change time of our own folder, touched for this, if that is on the same one.
+        """
+        try:
+            with opened(self._root) as folders:
+                ours = folders.open(MARKER.parent)
+                os.utime(ours)
+                status, there = os.fstat(ours), os.fstat(folders.open(source.parent))
+        except (OSError, MoveRefused):
+            return None
+        return status.st_ctime_ns if status.st_dev == there.st_dev else None
+
+    def recover(
+        self,
+        source: PurePath,
+        target: PurePath,
+        *,
+        identity: Identity,
+        fingerprint: Fingerprint | None = None,
+        began_ns: int | None = None,
+    ) -> Standing:
         """Where the file of an intent that was left open stands; a move that was cut short is finished.
 
-        `intended_at` is when the intent was written, in seconds since the epoch: a file that stands at its source but
-        was renamed after that was put back.
+        It is known by its content where its `fingerprint` is given, else by inode, size and time together.
+        `began_ns` is when the move was intended, by the clock of the source's filesystem: what stands at its source and
+        was renamed later was put back. None: nothing is concluded. MoveUnfinished: it cannot be told.
         """
         try:
             with opened(self._root) as folders:
                 before, after = find(folders, source), find(folders, target)
-                if before and after and os.path.samestat(before, after):  # killed between link and unlink
-                    os.unlink(source.name, dir_fd=folders.open(source.parent))
-                    before = None
-                if after and after.st_ino == identity.inode and not (before and before.st_ino == identity.inode):
+                at_source = _is_it(folders, source, before, identity, fingerprint)
+                at_target = _is_it(folders, target, after, identity, fingerprint)
+                if at_source and at_target and before and after:
+                    if before.st_ctime_ns == identity.ctime_ns:  # no link was made to it
+                        return Standing.NOT_MOVED
+                    if not os.path.samestat(before, after) or before.st_nlink < 2:  # noqa: PLR2004 - its two names
+                        raise MoveUnfinished(
+                            f"{source} and {target} hold the same, and whose doing that is is not known"
+                        )
+                    os.unlink(source.name, dir_fd=folders.open(source.parent))  # killed between link and unlink
+                    at_source = False
+                if at_target and not at_source:
                     _sync([_Step(folders, source, target)])
                     return Standing.MOVED
+                if not at_source or before is None:
+                    return Standing.GONE
+                return Standing.PUT_BACK if _came_back(folders, before, target, began_ns) else Standing.NOT_MOVED
         except (OSError, MoveRefused) as problem:
             raise MoveUnfinished(f"{source} cannot be looked for: {problem}") from problem
-        if before and before.st_ino == identity.inode:
-            return Standing.PUT_BACK if before.st_ctime > intended_at else Standing.NOT_MOVED
-        return Standing.GONE
+
+
+def _is_it(
+    folders: Folders,
+    path: PurePath,
+    status: os.stat_result | None,
+    identity: Identity,
+    fingerprint: Fingerprint | None,
+) -> bool:
+    """Whether the file at a path is the one of an intent; a filesystem may have used its inode number again."""
+    if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != identity.size:
+        return False
+    if fingerprint is None:
+        return identity_of(status).lasting == identity.lasting
+    return content_at(folders, path) == fingerprint
+
+
+def _came_back(folders: Folders, status: os.stat_result, target: PurePath, began_ns: int | None) -> bool:
+    """Whether a file was renamed and its target's folder changed after the intent; a new mode alone is no move."""
+    folder = find(folders, target.parent) if target.parent.name else os.fstat(folders.open(target.parent))
+    if began_ns is None or folder is None:
+        return False
+    return status.st_ctime_ns > began_ns and folder.st_mtime_ns > began_ns
 
 
 class _Taken:

@@ -7,10 +7,8 @@ whatever sortd reads is opened here.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
-import signal
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +23,7 @@ _BLOCK = 256 * 1024
 
 def identity_of(status: os.stat_result) -> Identity:
     """What tells, without reading it, that a file is still the same."""
-    return Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Identity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
 
 
 def status_of(path: str | Path) -> os.stat_result | None:
@@ -51,40 +49,27 @@ def open_plain(path: str | Path) -> BinaryIO:
     return file
 
 
-def is_being_written(path: str | Path) -> bool:
-    """Whether a process has the file open for writing, as far as the filesystem tells: a read lease is refused then.
-
-    Linux gives leases to the file's owner and to root, on local disks; elsewhere the answer is no. Main thread only.
-    """
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return False
-    # A writer that comes while we hold the lease makes the kernel send SIGIO, whose default is to kill us.
-    signal.signal(signal.SIGIO, signal.SIG_IGN)
-    try:
-        with open_plain(path) as file:
-            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as problem:
-        return problem.errno == errno.EAGAIN
-    return False
-
-
 def fingerprint(path: str | Path, *, identity: Identity) -> Fingerprint | None:
     """BLAKE2b of the size and of the first, middle and last 256 KiB: constant time, however long the video.
 
     None where the file was not that of `identity`, before or after it was read. Raises OSError.
     """
-    digest = hashlib.blake2b(identity.size.to_bytes(8, "little"), digest_size=16)
     with open_plain(path) as file:
         if identity_of(os.fstat(file.fileno())) != identity:
             return None
-        for start in _starts(identity.size):
-            block = os.pread(file.fileno(), _BLOCK, start)
-            if len(block) < min(_BLOCK, identity.size - start):
-                return None
-            digest.update(block)
-        if identity_of(os.fstat(file.fileno())) != identity:
+        found = content_of(file.fileno())
+        return found if identity_of(os.fstat(file.fileno())) == identity else None
+
+
+def content_of(descriptor: int) -> Fingerprint | None:
+    """The fingerprint of an open plain file; None where it becomes shorter meanwhile. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=16)
+    for start in _starts(size):
+        block = os.pread(descriptor, _BLOCK, start)
+        if len(block) < min(_BLOCK, size - start):
             return None
+        digest.update(block)
     return Fingerprint(digest.hexdigest())
 
 

@@ -11,16 +11,17 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path, PurePath
 
 from sortd.disk.attributes import keep_attributes, keep_times
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import Entry, Folders, check, check_writable, find, opened, refusal, rename, sync
+from sortd.disk.folders import Entry, Folders, check, check_writable, content_at, find, opened, refusal, rename, sync
 from sortd.disk.plain import identity_of
-from sortd.domain import Identity, Step, VerifiedCopy
+from sortd.disk.writers import Writers, asked_for_writers
+from sortd.domain import Fingerprint, Identity, Step, VerifiedCopy
 from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
 
 RESERVE = 64 * 1024 * 1024
@@ -39,6 +40,11 @@ _CURE = "let sortd run as the owner of the files or as root, or mount what is th
 def temporary(part: str, n: int, target: PurePath) -> PurePath:
     """Where the copy of a move's n-th file grows: hidden, beside its target; `part` is noted in the move's intent."""
     return target.with_name(f"{part}.part" if n == 0 else f"{part}-{n}.part")
+
+
+def aside(part: str, n: int, source: PurePath) -> PurePath:
+    """Where the n-th source waits for its end, beside its own name: hidden, and known to nobody else."""
+    return source.with_name(f"{part}-{n}.source.part")
 
 
 def copy_verified(root: Path, part: str, steps: Sequence[Step]) -> Iterator[VerifiedCopy | None]:
@@ -62,31 +68,39 @@ def copy_verified(root: Path, part: str, steps: Sequence[Step]) -> Iterator[Veri
             raise refusal(problem) from problem
 
 
-def publish(root: Path, part: str, steps: Sequence[Step], *, filesystems: Filesystems) -> Identity:
+def publish(
+    root: Path, part: str, steps: Sequence[Step], *, fingerprint: Fingerprint, filesystems: Filesystems
+) -> Identity:
     """Give verified copies their names, all or none, then take the sources away; what the first file is now.
 
-    Done again after a kill it goes on where it was. MoveRefused: nothing was moved, the copies are withdrawn.
+    `fingerprint` is the first file's. Done again after a kill it goes on where it was. MoveRefused: nothing was moved,
+    the copies are withdrawn. Main thread only.
     """
+    named: list[int] = []
     try:
         with opened(root) as folders:
-            if not _went(folders, steps[0]):
+            _settle_aside(folders, part, steps, filesystems)
+            if not _went(folders, steps[0], fingerprint):
                 for n, step in enumerate(steps):
-                    _name(folders, step, temporary(part, n, step.target), filesystems)
+                    known = fingerprint if n == 0 else None
+                    if _name(folders, step, temporary(part, n, step.target), filesystems, known):
+                        named.append(n)
                 with _refusing(steps[0].target.parent):
                     sync([folders.entry(step.target) for step in steps])
-                _take_source(folders, steps[0])
+                _take_source(folders, steps[0], aside(part, 0, steps[0].source), filesystems)
     except (OSError, MoveRefused) as problem:
-        withdraw(root, part, steps)
+        _withdraw_all(root, part, steps, filesystems, named=named)
         raise refusal(problem) from problem
     try:
         with opened(root) as folders:
             for n, step in enumerate(steps[1:], 1):
+                copy, named_now = temporary(part, n, step.target), n in named
                 try:
-                    _name(folders, step, temporary(part, n, step.target), filesystems)
+                    named_now |= _name(folders, step, copy, filesystems, None)
                     sync([folders.entry(step.target)])
-                    _take_source(folders, step)
+                    _take_source(folders, step, aside(part, n, step.source), filesystems)
                 except (OSError, MoveRefused):  # the video went; a companion that cannot stays where it is
-                    _withdraw(folders, step, temporary(part, n, step.target))
+                    _withdraw(folders, step, copy, named=named_now)
             with suppress(FileNotFoundError):  # after a kill, the owner may have removed the emptied folder
                 sync([folders.entry(steps[0].source)])
             target = folders.entry(steps[0].target)
@@ -95,57 +109,58 @@ def publish(root: Path, part: str, steps: Sequence[Step], *, filesystems: Filesy
         raise MoveUnfinished(f"{steps[0].target}: {problem}") from problem
 
 
-def withdraw(root: Path, part: str, steps: Sequence[Step]) -> None:
+def withdraw(root: Path, part: str, steps: Sequence[Step], *, filesystems: Filesystems) -> None:
     """Remove a move's temporary files, and its copies that have their names while their sources still stand."""
-    try:
-        with opened(root) as folders:
-            for n, step in enumerate(steps):
-                _withdraw(folders, step, temporary(part, n, step.target))
-    except (OSError, MoveRefused) as problem:
-        raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
+    _withdraw_all(root, part, steps, filesystems, named=())
 
 
-def was_put_back(root: Path, part: str, step: Step, *, intended_at: float) -> bool:
+def was_put_back(root: Path, part: str, step: Step, *, fingerprint: Fingerprint, began_ns: int | None) -> bool:
     """Whether the owner brought back what was moved: it stands at its source again, and its copy nowhere.
 
-    It is another file, though it may have the inode that the source let go; its status is younger than the intent then.
+    It is another file, though it may have the inode that the source let go. `began_ns` is when the move was intended by
+    the clock of the source's filesystem, which tells then that it came later; None: nothing is concluded.
     """
     try:
         with opened(root) as folders:
             before, after = find(folders, step.source), find(folders, step.target)
-            copy = find(folders, temporary(part, 0, step.target))
+            rest = (temporary(part, 0, step.target), aside(part, 0, step.source))
+            if began_ns is None or before is None or after is not None or any(find(folders, path) for path in rest):
+                return False
+            if (before.st_size, before.st_mtime_ns) != (step.identity.size, step.identity.mtime_ns):
+                return False
+            return before.st_ctime_ns > began_ns and content_at(folders, step.source) == fingerprint
     except (OSError, MoveRefused) as problem:
         raise MoveUnfinished(f"{step.source} cannot be looked for: {problem}") from problem
-    if before is None or after is not None or copy is not None:
-        return False
-    if before.st_ino == step.identity.inode and before.st_ctime <= intended_at:
-        return False
-    return (before.st_size, before.st_mtime_ns) == (step.identity.size, step.identity.mtime_ns)
 
 
-def _name(folders: Folders, step: Step, part: PurePath, filesystems: Filesystems) -> None:
-    """Give a verified copy its name, if its source still is what was copied; it may have it since before a kill."""
-    if find(folders, part) is None and _stands(folders, step):
-        return
+def _name(
+    folders: Folders, step: Step, part: PurePath, filesystems: Filesystems, fingerprint: Fingerprint | None
+) -> bool:
+    """Give a verified copy its name, if its source still is what was copied; False: it had it since before a kill."""
+    if find(folders, part) is None and _stands(folders, step, fingerprint):
+        return False
     _check_source(folders.entry(step.source), step.identity)
     check(folders.entry(part), _copy_of(step).identity)
     rename(folders.entry(part), folders.entry(step.target), filesystems.method(folders, step.target.parent))
+    return True
 
 
-def _went(folders: Folders, step: Step) -> bool:
-    """Whether its source was taken away before a kill, and its copy stands."""
-    return find(folders, step.source) is None and _stands(folders, step)
-
-
-def _stands(folders: Folders, step: Step) -> bool:
-    """Whether the copy has its name: the very file, or the same content where inodes do not last (FAT)."""
-    status, copy = find(folders, step.target), _copy_of(step)
-    if status is None or identity_of(status) == copy.identity:
-        return status is not None
-    if status.st_size != copy.identity.size or not stat.S_ISREG(status.st_mode):
+def _went(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bool:
+    """Whether its source was taken away before a kill, and its copy stands; another file may have the old name."""
+    before = find(folders, step.source)
+    if before is not None and identity_of(before).lasting == step.identity.lasting:
         return False
-    with _reading(folders.entry(step.target)) as file:
-        return hashlib.file_digest(file, hashlib.blake2b).hexdigest() == copy.digest
+    return _stands(folders, step, fingerprint)
+
+
+def _stands(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bool:
+    """Whether the copy has its name: an inode number alone proves nothing, so its content is asked."""
+    status, copy = find(folders, step.target), _copy_of(step)
+    if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != copy.identity.size:
+        return False
+    if fingerprint is not None and identity_of(status).lasting == copy.identity.lasting:
+        return content_at(folders, step.target) == fingerprint
+    return _digest(folders, step.target) == copy.digest
 
 
 def _copy_of(step: Step) -> VerifiedCopy:
@@ -154,23 +169,89 @@ def _copy_of(step: Step) -> VerifiedCopy:
     return step.copy
 
 
-def _take_source(folders: Folders, step: Step) -> None:
-    """Remove the source, if it still is what was copied; what the owner put there meanwhile stays."""
-    status = find(folders, step.source)
-    if status is not None and identity_of(status) == step.identity:
-        _remove(folders, step.source)
+def _take_source(folders: Folders, step: Step, hidden: PurePath, filesystems: Filesystems) -> None:
+    """Remove the source, while it provably is what was copied and nobody writes it. MoveRefused: it stays.
+
+    It goes by way of a hidden name: what is removed is then the very file that was looked at, whatever the owner puts
+    in its place meanwhile.
+    """
+    if find(folders, step.source) is None:
+        return  # the owner took it away at the last moment
+    source, going = folders.entry(step.source), folders.entry(hidden)
+    with _reading(source) as file, asked_for_writers(file.fileno(), folder=source.folder) as answer:
+        why = why_not_taken(answer.found)
+        if why is not None:
+            raise MoveRefused(f"{step.source}: {why}")
+        if not step.identity.agrees(identity_of(os.fstat(file.fileno()))):
+            raise MoveRefused(f"{step.source} changed while it was copied")
+        rename(source, going, filesystems.method(folders, step.source.parent))
+        found = os.stat(going.name, dir_fd=going.folder, follow_symlinks=False)
+        itself = os.path.samestat(found, os.fstat(file.fileno()))
+        if itself and identity_of(found).lasting == step.identity.lasting and answer.holds():
+            _remove(folders, hidden)
+            return
+        rename(going, source, filesystems.method(folders, step.source.parent))
+        raise MoveRefused(f"{step.source} was taken up by somebody at the last moment")
 
 
-def _withdraw(folders: Folders, step: Step, part: PurePath) -> None:
+def why_not_taken(found: Writers) -> str | None:
+    """Why a file may not be removed after it was copied; None: it may."""
+    match found:
+        case Writers.NONE:
+            return None
+        case Writers.SOME:
+            return "somebody has it open for writing"
+        case Writers.UNKNOWN:
+            return "whether somebody writes it cannot be told, so it is not moved to another disk (see sortd check)"
+
+
+def _settle_aside(folders: Folders, part: str, steps: Sequence[Step], filesystems: Filesystems) -> None:
+    """After a kill: remove a source that waits for its end and whose copy stands; bring any other back."""
+    for n, step in enumerate(steps):
+        hidden = aside(part, n, step.source)
+        if find(folders, hidden) is None:
+            continue
+        if step.copy and _digest(folders, hidden) == step.copy.digest and _stands(folders, step, None):
+            _remove(folders, hidden)
+            continue
+        try:
+            method = filesystems.method(folders, step.source.parent)
+            rename(folders.entry(hidden), folders.entry(step.source), method)
+        except OSError as problem:
+            raise MoveUnfinished(f"{hidden} cannot have its name {step.source.name} back: {problem}") from problem
+
+
+def _withdraw_all(
+    root: Path, part: str, steps: Sequence[Step], filesystems: Filesystems, *, named: Container[int]
+) -> None:
+    try:
+        with opened(root) as folders:
+            _settle_aside(folders, part, steps, filesystems)
+            for n, step in enumerate(steps):
+                _withdraw(folders, step, temporary(part, n, step.target), named=n in named)
+    except (OSError, MoveRefused) as problem:
+        raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
+
+
+def _withdraw(folders: Folders, step: Step, part: PurePath, *, named: bool) -> None:
+    """Remove a copy; one that has its name only if its source was not taken: this call `named` it, or both are equal.
+
+    After a kill the copy may be the only one, and the source's name another file's.
+    """
     if find(folders, part) is not None:
         _remove(folders, part)
-    before, after = find(folders, step.source), find(folders, step.target)
-    if (
-        (before and after and step.copy)
-        and identity_of(before) == step.identity  # or the copy is the only one by now
-        and identity_of(after) == step.copy.identity
-    ):
+    before, after, copy = find(folders, step.source), find(folders, step.target), step.copy
+    if not (before and after and copy) or identity_of(after).lasting != copy.identity.lasting:
+        return
+    if os.path.samestat(before, after) or not stat.S_ISREG(before.st_mode):
+        return
+    if named or all(_digest(folders, path) == copy.digest for path in (step.source, step.target)):
         _remove(folders, step.target)
+
+
+def _digest(folders: Folders, path: PurePath) -> str:
+    with _reading(folders.entry(path)) as file:
+        return hashlib.file_digest(file, hashlib.blake2b).hexdigest()
 
 
 def _remove(folders: Folders, path: PurePath) -> None:

@@ -34,6 +34,7 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserverVFS
 
 from sortd.disk import names
+from sortd.disk.atomic_file import beside, opened
 from sortd.disk.marker import RootAway
 from sortd.disk.mounts import Mount, mounts_of
 from sortd.disk.patience import Patience
@@ -47,7 +48,8 @@ _ARRANGED: list[type[FileSystemEvent]] = [
     FileDeletedEvent,
     FileMovedEvent,
 ]
-_PROBE = ".sortd-probe-"
+_PROBE = "sortd-probe"
+"""The unfinished file that is made in the root, and never finished."""
 
 OVERFLOW = "more happened at once than the system keeps events of"
 
@@ -124,13 +126,9 @@ class Watcher:
 
     def probe(self, *, timeout_seconds: float) -> bool:
         """Whether a file made in the root (hidden, and gone again at once) is told of in time. Raises OSError."""
-        path = self._root / f"{_PROBE}{os.getpid()}"
         self._probed.clear()
-        try:
-            path.touch()
+        with opened(self._root) as folder, beside(folder, _PROBE, b""):
             return self._probed.wait(timeout_seconds)
-        finally:
-            path.unlink(missing_ok=True)
 
     def _start(self) -> None:
         self._stale = ""
@@ -183,7 +181,7 @@ class Watcher:
 
     def _tell(self, path: str, *, folder: bool) -> None:
         relative = path.removeprefix(str(self._root)).removeprefix("/")
-        if relative.startswith(_PROBE):
+        if relative.startswith(f".{_PROBE}."):
             self._probed.set()
         message = hint(relative, folder=folder)
         if message is not None:
@@ -234,7 +232,7 @@ def _listing(folder: str | None) -> Iterator[os.DirEntry[str]]:
 
 def _is_mark(name: str) -> bool:
     marks = (names.HANDS_OFF, names.FOLDER_RULES, names.UNFINISHED_BESIDE)
-    return name.endswith(marks) or name.startswith(_PROBE)
+    return name.endswith(marks) or name.startswith(f".{_PROBE}.")
 
 
 if sys.platform == "linux":

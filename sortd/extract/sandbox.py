@@ -5,36 +5,42 @@ It runs in the decoder's children (`sortd.extract.decoder`), and in the warm ser
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
-import math
 import os
-import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from sortd.domain import Fault, Needs, Sample
 from sortd.errors import ExtractionError
+from sortd.extract.confinement import Shelter, confine, prepare, reveal
+from sortd.extract.confinement_probe import attempts_that_succeed, calls_are_filtered
 
 READY = b"ready"
 """What a server says first, if it can serve; else it says what it lacks, and ends."""
 
-MEMORY_BYTES = 2 << 30
-"""On top of what an idle child maps; 8K video takes half of it."""
-OPEN_FILES = 64
-NICENESS = 10
+DECODE, PROBE = b"d", b"p"
+"""What a child is wanted for: to decode the file, or to try what else it could do."""
+
 LONGEST_SECONDS = 12 * 3600
 """A header may claim any length; no claim earns more patience than this."""
 
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
+LEAST_BYTES_PER_SECOND = 125_000
+"""1 Mbit/s. Films of fewer are quickly decoded: a file that claims to be one earns no more patience than its bytes."""
+
+
+def longest_film(status: os.stat_result) -> float:
+    """Tell how many seconds of film are believed of a file of this size; what takes no room on the disk holds none."""
+    held = status.st_blocks * 512  # some filesystems do not tell
+    return min(min(status.st_size, held or status.st_size) / LEAST_BYTES_PER_SECOND, LONGEST_SECONDS)
+
+
+Task = Callable[["_Answer", BinaryIO], None]
+"""What a child does once it is confined."""
 
 
 def serve() -> None:
@@ -43,13 +49,13 @@ def serve() -> None:
     control = socket.socket(fileno=os.dup(0))
     module, _, name = call.partition(":")
     try:
-        read = getattr(import_module(module), name)
+        decoding = _decoding(getattr(import_module(module), name), Needs(**needs))
     except Exception as error:  # noqa: BLE001 - a broken installation may raise anything
         control.sendall(f"{type(error).__name__}: {error}".encode())
         return
-    control.sendall(READY)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: their silence tells enough
-    _leave_network()
+    shelter = prepare()
+    control.sendall(READY)
     server = os.getpid()
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1, 2)
@@ -59,80 +65,78 @@ def serve() -> None:
         if child:
             control.sendall(child.to_bytes(4))
         if child in {0, server}:
-            control.close()
-            _work(read, Needs(**needs), *descriptors, timeout_seconds=timeout_seconds, server=server)
+            _work(
+                decoding if request == DECODE else None,
+                *descriptors,
+                shelter=shelter,
+                server=server,
+                cpu_seconds=timeout_seconds + longest_film(os.fstat(descriptors[0])) / 2,
+            )
         for descriptor in descriptors:
             os.close(descriptor)
 
 
+class _Answer:
+    """Says to the owner what comes out of the file: messages of JSON, each after its length, then bare numbers."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._connection = socket.socket(fileno=descriptor)
+
+    def say(self, **message: object) -> None:
+        told = json.dumps(message).encode()
+        self._connection.sendall(len(told).to_bytes(4) + told)
+
+    def give(self, sample: Sample) -> None:
+        self.say(
+            frames=[picture.shape[:2] for picture in sample.frames],
+            following=[picture.shape[:2] for picture in sample.following],
+            times=sample.times,
+            sound=None if sample.sound is None else len(sample.sound),
+            seconds=sample.seconds,
+            width=sample.width,
+            height=sample.height,
+        )
+        for picture in (*sample.frames, *sample.following):
+            self._connection.sendall(picture.tobytes())
+        if sample.sound is not None:
+            self._connection.sendall(sample.sound.data)
+
+
 def _work(
-    read: Callable[..., Sample], needs: Needs, file: int, answer: int, *, timeout_seconds: float, server: int
+    decoding: Task | None, file: int, answer: int, *, shelter: Shelter, server: int, cpu_seconds: float
 ) -> NoReturn:
+    """Be a child: decode the file, or without `decoding` try what could be done beside that."""
     try:
-        _confine(timeout_seconds, server)
-        _tell(socket.socket(fileno=answer), read, needs, file)
+        reveal()
+        told = _Answer(answer)
+        try:
+            # Opened anew, it has a position of its own: two children may read one descriptor.
+            video = Path(f"/dev/fd/{file}").open("rb", buffering=0)  # noqa: SIM115 - it is closed with the process
+        except OSError as error:
+            told.say(fault=Fault.UNREADABLE, message=f"it cannot be opened again: {error.strerror}")
+        else:
+            missing, landlock = confine(shelter, server=server, keep=(video.fileno(), answer), cpu_seconds=cpu_seconds)
+            if decoding is not None:
+                decoding(told, video)
+            else:
+                if not calls_are_filtered():
+                    missing.setdefault("seccomp", "the kernel says that it holds, but it does not")
+                told.say(missing=missing, landlock=landlock, possible=attempts_that_succeed(server))
     finally:
         os._exit(0)
 
 
-def _tell(connection: socket.socket, read: Callable[..., Sample], needs: Needs, file: int) -> None:
-    def say(**message: object) -> None:
-        told = json.dumps(message).encode()
-        connection.sendall(len(told).to_bytes(4) + told)
+def _decoding(read: Callable[..., Sample], needs: Needs) -> Task:
+    def decode(answer: _Answer, video: BinaryIO) -> None:
+        try:
+            sample = read(video, needs, on_length=lambda seconds: answer.say(length=seconds))
+        except ExtractionError as error:
+            answer.say(fault=error.fault, message=str(error))
+        except MemoryError:
+            answer.say(fault=Fault.TOO_LARGE, message="it takes more memory than one video may")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the owner must hear one reason
+            answer.say(fault=Fault.DECODER_CRASHED, message=f"the decoder failed: {type(error).__name__}: {error}")
+        else:
+            answer.give(sample)
 
-    try:
-        # Opened anew, it has a position of its own: two children may read one descriptor.
-        with Path(f"/dev/fd/{file}").open("rb", buffering=0) as video:
-            sample = read(video, needs, on_length=lambda seconds: say(length=seconds))
-    except ExtractionError as error:
-        say(fault=error.fault, message=str(error))
-        return
-    except MemoryError:
-        say(fault=Fault.TOO_LARGE, message="it takes more memory than one video may")
-        return
-    say(
-        frames=[picture.shape[:2] for picture in sample.frames],
-        following=[picture.shape[:2] for picture in sample.following],
-        times=sample.times,
-        sound=None if sample.sound is None else len(sample.sound),
-        seconds=sample.seconds,
-        width=sample.width,
-        height=sample.height,
-    )
-    for picture in (*sample.frames, *sample.following):
-        connection.sendall(picture.tobytes())
-    if sample.sound is not None:
-        connection.sendall(sample.sound.data)
-
-
-def _confine(timeout_seconds: float, server: int) -> None:
-    """Leave this child what decoding takes, and nothing else."""
-    for standard in range(3):
-        os.dup2(os.open(os.devnull, os.O_RDWR), standard)
-    os.nice(NICENESS)
-    mapped = 0
-    with contextlib.suppress(OSError):
-        mapped = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
-        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
-    for kind, most in {
-        resource.RLIMIT_AS: mapped + MEMORY_BYTES,
-        resource.RLIMIT_CPU: math.ceil(timeout_seconds + LONGEST_SECONDS / 2),
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-        resource.RLIMIT_CORE: 0,
-    }.items():
-        with contextlib.suppress(OSError, ValueError):  # the owner may be held tighter already
-            resource.setrlimit(kind, (most, most))
-    if os.getpid() != server:
-        os.setsid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != server:
-            os._exit(0)
-
-
-def _leave_network() -> None:
-    """Go where there is no network, if that is allowed; a user of no privileges needs a world of his own for it."""
-    with contextlib.suppress(AttributeError):  # only Linux can
-        unshare = ctypes.CDLL(None).unshare
-        if unshare(CLONE_NEWNET):
-            unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    return decode

@@ -209,6 +209,10 @@ def _blocks(weights: Weights, address: str, *, timeout_seconds: float) -> Iterat
         raise _BrokenTransfer(f"{weights.name}: the connection to {server} broke: {error}; try again") from error
 
 
+def _past_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 @contextmanager
 def _part_of(target: Path) -> Iterator[BinaryIO]:
     """Open the unfinished file beside `target`, for one fetch at a time; it goes when the fetch fails.
@@ -216,7 +220,7 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
     Its lock is the kernel's, so what a killed fetch left is simply taken over by the next.
     """
     path = target.with_name(f".{target.name}.part")
-    with path.open("ab") as part:
+    with open(path, "ab", opener=_past_no_link) as part:
         try:
             fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -105,6 +105,11 @@ def layer_scores(inputs: Matrix, layers: Sequence[Layer]) -> Matrix:
     return scores
 
 
+def _privately(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read, whatever the umask says."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Classifier:
     """Answers for vectors of its own feature space only."""
@@ -202,7 +207,8 @@ class Classifier:
         for i, (weights, bias) in enumerate(self.layers):
             arrays |= {f"weights{i}": weights, f"bias{i}": bias}
         unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("wb") as file:
+        unfinished.unlink(missing_ok=True)  # what a kill left
+        with open(unfinished, "xb", opener=_privately) as file:
             # ASCII escapes carry the surrogates of names that are not UTF-8.
             np.savez(file, header=np.frombuffer(json.dumps(header).encode("ascii"), np.uint8), **arrays)
             file.flush()

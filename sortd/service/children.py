@@ -43,6 +43,8 @@ Its decoders keep the timeout as it is.
 
 TRAINING_DEADLINE_SECONDS = 1800.0
 TRAINING_THREADS = 2
+TRAINING_NICENESS = 19
+"""Nothing waits for it."""
 COPYING_DEADLINE_SECONDS = 300.0
 """So long may a disk take for the few megabytes between two signs of life."""
 COPYING_IDLE_SECONDS = 30.0
@@ -147,6 +149,7 @@ def training_worker(config: Config, state: Path, inbox: SimpleQueue[Message]) ->
         deadline_seconds=TRAINING_DEADLINE_SECONDS,
         idle_seconds=0.0,
         threads=TRAINING_THREADS,
+        niceness=TRAINING_NICENESS,
     )
 
 

@@ -13,6 +13,7 @@ from sortd.disk.guard import Guard
 from sortd.disk.marker import RootAway
 from sortd.disk.mounts import mounts_of
 from sortd.disk.watch import watch
+from sortd.disk.writers import keep_capabilities_from_children
 from sortd.domain import FeatureSpace
 from sortd.errors import IndexDamaged, LibraryUnavailable, SortdError
 from sortd.extract import encoder
@@ -78,6 +79,7 @@ class Daemon:
         LibraryUnavailable: another service or host has the library, its state cannot be used, or it is away and
         this is one pass.
         """
+        keep_capabilities_from_children()
         with signals_into(self._inbox):
             mending(self._serve, tell=self._log.error)
 

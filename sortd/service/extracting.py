@@ -12,12 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sortd.disk.plain import identity_of, open_plain
-from sortd.domain import Fault, Feature, Identity, Job, Needs, Part, Sample
+from sortd.disk.plain import content_of, identity_of, open_plain
+from sortd.domain import Fault, Feature, Job, Needs, Part, Sample
 from sortd.errors import DeviceLost, ExtractionError, SortdError
 from sortd.extract import extractable, load, needs_networks
 from sortd.extract.decoder import Decoder
-from sortd.extract.sandbox import LONGEST_SECONDS
 from sortd.messages import Extracted, ExtractionFailed, NamesRead, Read, Said, Stalled
 from sortd.protocols import Extractor
 from sortd.service.children import ExtractionSettings, patience
@@ -31,6 +30,9 @@ DECODERS = 2
 
 PATIENCE_SECONDS = 5.0
 """How often a sign of life is given while a decoder works."""
+
+SAMPLE_RATE = 16_000
+"""Of the sound that a decoder gives, in a second."""
 
 CHANGED = "its encoder changed meanwhile"
 
@@ -107,8 +109,9 @@ class _Studio:
             yield Stalled((job,), str(error))
             return
         began = time.monotonic()
-        length = max(sample.seconds for sample in samples.values())
-        yield Alive(patience(self._settings.timeout_seconds) + min(length, LONGEST_SECONDS) / 2)
+        heard = max(0 if sample.sound is None else len(sample.sound) for sample in samples.values())
+        # What the file claims of its length is no reason to wait: only sound takes the longer, the more there is.
+        yield Alive(patience(self._settings.timeout_seconds) + heard / SAMPLE_RATE / 2)
         features, problem = self._features(samples)
         yield from self._said
         self._said.clear()
@@ -205,7 +208,7 @@ def _samples(benches: list[_Bench], root: Path, job: Job) -> tuple[dict[_Bench, 
 def _decode(decoder: Decoder, root: Path, job: Job) -> Sample:
     with _opened(root, job) as descriptor:
         sample = decoder.decode(descriptor)
-        if _identity(descriptor) != job.identity:
+        if not _is_file_of(job, descriptor):
             raise _FileChanged("it changed while it was read")
         return sample
 
@@ -220,10 +223,14 @@ def _opened(root: Path, job: Job) -> Iterator[int]:
     except OSError as error:
         raise ExtractionError(Fault.UNREADABLE, f"cannot be opened: {error.strerror}") from error
     with file:
-        if _identity(file.fileno()) != job.identity:
+        if not _is_file_of(job, file.fileno()):
             raise _FileChanged("it is another file now")
         yield file.fileno()
 
 
-def _identity(descriptor: int) -> Identity:
-    return identity_of(os.fstat(descriptor))
+def _is_file_of(job: Job, descriptor: int) -> bool:
+    """Whether this is the job's file still: a rename or another mode cost a look at its content, nothing more."""
+    identity = identity_of(os.fstat(descriptor))
+    if job.identity.agrees(identity):
+        return True
+    return identity.lasting == job.identity.lasting and content_of(descriptor) == job.fingerprint

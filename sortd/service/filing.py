@@ -16,9 +16,9 @@ from sortd.disk.guard import Guard
 from sortd.disk.library import Library
 from sortd.disk.marker import RootAway
 from sortd.disk.move import FileMover, Standing, plan_move
-from sortd.disk.transfer import publish, was_put_back, withdraw
+from sortd.disk.transfer import publish, was_put_back, why_not_taken, withdraw
 from sortd.domain import FilesystemAbilities, Identity, MovePlan, MoveTo, Placer, Record, Sighting, Step
-from sortd.errors import Changed, Elsewhere, FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
+from sortd.errors import Changed, Elsewhere, FolderRefuses, LibraryUnavailable, MoveRefused, MoveUnfinished, NameTaken
 from sortd.judgement.move_method import move_method, why_unsafe
 from sortd.judgement.reconcile import filed
 from sortd.messages import Copied, Copy
@@ -184,6 +184,7 @@ class Filer:
             companions = self._library.companions(sighting.path) if self._companions else ()
             plan = plan_move(sighting.path, companions, folder=folder, taken=self._mover.taken(folder), name=name)
             identities = {sighting.path: sighting.identity} | {path: self._identity(path) for path in companions}
+            began_ns = self._mover.clock(sighting.path)
             with self._memory.transaction():
                 number = self._memory.journal.intend(
                     sighting.fingerprint,
@@ -191,13 +192,14 @@ class Filer:
                     move,
                     identities=identities,
                     now=self._wall(),
+                    began_ns=began_ns,
                     undoes=undoes,
                 )
             try:
                 mark = partial(self._memory.journal.take_back, number)
                 self._mover.move(plan, expected=identities, before_taking_back=mark)
             except Elsewhere:
-                return self._order_copy(number)
+                return self._order_copy(number, sighting.path)
             except MoveRefused as refused:
                 with self._memory.transaction():
                     self._memory.journal.abandon(number, str(refused))
@@ -207,7 +209,12 @@ class Filer:
             return self._made(self._memory.journal.entry(number), sighting.identity)
         raise AssertionError("the last race moves or raises")
 
-    def _order_copy(self, number: int) -> Entry:
+    def _order_copy(self, number: int, path: PurePath) -> Entry:
+        why = why_not_taken(self._library.writers(path))
+        if why is not None:  # known before gigabytes are copied
+            with self._memory.transaction():
+                self._memory.journal.abandon(number, why)
+            raise MoveRefused(why)
         with self._memory.transaction():
             self._memory.journal.cross(number)
         entry = self._memory.journal.entry(number)
@@ -218,7 +225,13 @@ class Filer:
     def _publish(self, entry: Entry) -> Entry:
         """Give verified copies their names and take their sources away; a kill in between does it again."""
         try:
-            identity = publish(self._library.root, entry.part, entry.steps, filesystems=self._filesystems)
+            identity = publish(
+                self._library.root,
+                entry.part,
+                entry.steps,
+                fingerprint=entry.fingerprint,
+                filesystems=self._filesystems,
+            )
         except MoveRefused as refused:
             with self._memory.transaction():
                 self._memory.journal.abandon(entry.number, str(refused))
@@ -227,7 +240,7 @@ class Filer:
 
     def _give_up(self, entry: Entry, why: str) -> None:
         if entry.crosses:
-            withdraw(self._library.root, entry.part, entry.steps)
+            withdraw(self._library.root, entry.part, entry.steps, filesystems=self._filesystems)
         away = self._guard.here()
         if away is not None:
             raise MoveUnfinished(away)  # on an empty mount point nothing was found, or taken back
@@ -237,16 +250,29 @@ class Filer:
     def _recover_copy(self, entry: Entry) -> None:
         if not entry.copied:
             self._give_up(entry, "cut short while it was copied")
-        elif was_put_back(self._library.root, entry.part, entry.steps[0], intended_at=entry.at):
+        elif was_put_back(
+            self._library.root,
+            entry.part,
+            entry.steps[0],
+            fingerprint=entry.fingerprint,
+            began_ns=entry.began_ns,
+        ):
             self._complete(entry, None)
         else:
             with suppress(MoveRefused):
                 self._publish(entry)
 
     def _made(self, entry: Entry, identity: Identity) -> Entry:
-        """Note and tell a move; `identity` is the video's where it is now."""
+        """Note and tell a move; `identity` is the video's, as far as it is known without a look."""
         source, target = entry.steps[0].source, entry.steps[0].target
-        self._complete(entry, Sighting(target, entry.fingerprint, identity))
+        resting = Sighting(target, entry.fingerprint, identity)
+        # A move changes a file's status, and somebody may have edited it at that moment: what is noted was read since.
+        # One that is not what was moved any more keeps the old status, by which the next scan finds it.
+        with suppress(LibraryUnavailable):
+            found = self._library.look(target, None)
+            if found is not None and found.fingerprint == entry.fingerprint:
+                resting = found
+        self._complete(entry, resting)
         if entry.undoes is None:
             sure = round(entry.confidence, 4)
             self._tell("moved", path=source, to=target, category=entry.category, confidence=sure)
@@ -307,7 +333,13 @@ class Filer:
             self._tell("companions_stayed", path=entry.steps[0].target, why=str(refused))
 
     def _stands(self, entry: Entry, step: Step) -> Standing:
-        return self._mover.recover(step.source, step.target, identity=step.identity, intended_at=entry.at)
+        return self._mover.recover(
+            step.source,
+            step.target,
+            identity=step.identity,
+            fingerprint=entry.fingerprint if step is entry.steps[0] else None,
+            began_ns=entry.began_ns,
+        )
 
     def _identity(self, path: PurePath) -> Identity:
         identity = self._library.stat(path)

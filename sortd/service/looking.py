@@ -10,14 +10,16 @@ from pathlib import PurePath
 from sortd.disk.guard import Guard
 from sortd.disk.library import UNREADABLE, Library
 from sortd.disk.marker import RootAway
+from sortd.disk.writers import Writers
 from sortd.domain import Fingerprint, Identity, Record, Sighting
-from sortd.errors import LibraryUnavailable
+from sortd.errors import LibraryUnavailable, SortdError
 from sortd.judgement.categories import Folder
 from sortd.judgement.settle import Settler
 from sortd.service.braking import Brake
 from sortd.service.deeds import Deeds
 from sortd.service.folders import Folders
 from sortd.service.telling import Note, Tell
+from sortd.store.database import DatabaseError
 from sortd.store.memory import Memory
 
 MOST_HINTS = 20_000
@@ -25,6 +27,9 @@ MOST_HINTS = 20_000
 
 MOST_AT_ONCE = 100
 """Files read and noted in one transaction, so that the loop soon comes back to its inbox."""
+
+DOUBTED_TIMES = 10
+"""So many times longer a file must be still of which nobody can tell whether it is being written."""
 
 
 class Looker:
@@ -46,6 +51,7 @@ class Looker:
         self._guard = guard
         self._note = note
         self._settler = Settler(settle_seconds)
+        self._doubted = Settler(settle_seconds * DOUBTED_TIMES)
         self._folders = Folders(memory, library, note=note, tell=tell)
         self._deeds = Deeds(memory, library, note=note, tell=tell, wall=wall)
         self._tell = tell
@@ -54,6 +60,7 @@ class Looker:
         self._retouched: set[PurePath] = set()
         self._settled: dict[PurePath, Identity | None] = {}
         self._spared: set[PurePath] = set()
+        self._unforeseen: dict[PurePath, str] = {}
         self._scan_due = False
         self._scan_passed = False
         self.label_changes = 0
@@ -78,11 +85,11 @@ class Looker:
 
     def busy(self) -> bool:
         """Whether anything is left to look at."""
-        return bool(self._scan_due or self._scan_passed or self._touched or self._settled or self._settler.waiting())
+        return bool(self._scan_due or self._scan_passed or self.unlooked())
 
     def unlooked(self) -> set[PurePath]:
         """The paths that were touched and not looked at yet."""
-        return {*self._touched, *self._settled, *self._settler.waiting()}
+        return {*self._touched, *self._settled, *self._settler.waiting(), *self._doubted.waiting()}
 
     def crowded(self) -> bool:
         """Whether files are ready to be looked at at once, without waiting for them to settle."""
@@ -94,7 +101,7 @@ class Looker:
 
     def settling(self, path: PurePath) -> bool:
         """Whether the file at this path was seen to change and is waited for."""
-        return self._settler.waits_for(path)
+        return self._settler.waits_for(path) or self._doubted.waits_for(path)
 
     def step(self, now: float) -> set[Fingerprint]:
         """Go on: the videos about which something is known now that was not before."""
@@ -103,14 +110,15 @@ class Looker:
             identity = self._stat(path)
             if self._settler.observe(path, identity, now):
                 self._settled[path] = identity
+        self._settled |= {path: self._stat(path) for path in self._doubted.due(now)}
         batch = list(islice(self._settled, MOST_AT_ONCE))
         still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
         still = [path for path in still if path not in self._spared]
-        changed = self._look(still) if still else set()
+        changed = self._look_at(still) if still else set()
         if still:
             with self._memory.transaction():
                 self._weigh()
-        if self._scan_passed and not (self._settled or self._touched or self._settler.waiting()):
+        if self._scan_passed and not self.unlooked():
             self._scan_passed = False
             with self._memory.transaction():
                 self._close_scan()
@@ -119,8 +127,13 @@ class Looker:
     def _is_still(self, path: PurePath, settled: Identity | None, now: float) -> bool:
         """Whether a settled file may be looked at: in a crowd its turn comes late, and it may be written by then."""
         identity = self._stat(path)
-        if identity is None or (identity == settled and not self._library.is_being_written(path)):
+        if identity is None:
             return True
+        writers = self._library.writers(path) if identity == settled else Writers.SOME
+        if writers is Writers.NONE:
+            return True
+        if writers is Writers.UNKNOWN:
+            return self._doubted.observe(path, identity, now)
         # A writer that pauses is no writer that is done: the wait begins again.
         self._settler.observe(path, identity, now)
         return False
@@ -176,6 +189,12 @@ class Looker:
             # A failing disk or a lost permission proves no absence: as far as is known nothing changed.
             known = self._memory.index.known(path)
             return None if known is None else known.identity
+        except SortdError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - as above
+            self._tell_unforeseen(path, problem)
+            known = self._memory.index.known(path)
+            return None if known is None else known.identity
 
     def _expand(self) -> Iterator[PurePath]:
         """What the hints stand for: a folder for every known path below it and every file in it."""
@@ -194,15 +213,39 @@ class Looker:
         scan = self._library.scan()
         self._scan_due = False
         paths = []
+        kept_less = []
         for path, identity in scan.videos.items():
             sighting = known.pop(path, None)
             if sighting is None or _changed(sighting, identity):
                 paths.append(path)
+            elif sighting.identity != identity:
+                kept_less.append((path, identity))
         if self._guard.here() is not None:
             # What looked like an empty folder was a disk that went away.
             return iter(())
+        with self._memory.transaction():
+            for path, identity in kept_less:
+                self._memory.index.complete(path, identity)
         self._scan_passed = True
         return iter([*paths, *(path for path in known if not scan.hides(path))])
+
+    def _look_at(self, paths: list[PurePath]) -> set[Fingerprint]:
+        """Look at these; what nobody foresaw about one of them is told of that one, and the others go on."""
+        try:
+            return self._look(paths)
+        except (SortdError, DatabaseError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever is wrong with one file is that file's problem
+            if len(paths) > 1:
+                return {clip for path in paths for clip in self._look_at([path])}
+            self._tell_unforeseen(paths[0], problem)
+            return set()
+
+    def _tell_unforeseen(self, path: PurePath, problem: Exception) -> None:
+        why = f"{type(problem).__name__}: {problem}"
+        if self._unforeseen.get(path) != why:
+            self._unforeseen[path] = why
+            self._tell("not_looked_at", path=path, why=why)
 
     def _look(self, paths: list[PurePath]) -> set[Fingerprint]:
         index = self._memory.index
@@ -263,11 +306,20 @@ class Looker:
 
     def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
         """Look at the video's other copies too, so that the order of hints does not matter."""
-        for sighting in self._memory.index.sightings(clip):
-            if sighting.path not in looked_at and self._stat(sighting.path) != sighting.identity:
-                self._memory.index.lose(sighting.path)
+        index = self._memory.index
+        for sighting in index.sightings(clip):
+            if sighting.path in looked_at or not _changed(sighting, self._stat(sighting.path)):
+                continue
+            found = self._library.look(sighting.path, sighting)
+            if found is not None and found.fingerprint == clip:
+                # A link was made to it, or its mode was changed: it stands where it stood.
+                index.see(found, now=self._wall())
+            else:
+                index.lose(sighting.path)
                 self._touched.add(sighting.path)
 
 
 def _changed(known: Sighting, identity: Identity | None) -> bool:
-    return known.identity != identity or known.fingerprint.startswith(UNREADABLE)
+    if identity is None or known.fingerprint.startswith(UNREADABLE):
+        return True
+    return not known.identity.agrees(identity)

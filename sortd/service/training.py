@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,7 +25,6 @@ def training(settings: TrainingSettings) -> Callable[[Lesson], Iterator[Trained]
 
     Where the classifier that serves is better, its problem says so and there is no file.
     """
-    os.nice(9)
 
     def learn(lesson: Lesson) -> Iterator[Trained]:
         began = time.monotonic()

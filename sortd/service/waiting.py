@@ -40,6 +40,8 @@ def take_root(
                 get().info("root_back", root=root)
             if guard.was_host:
                 get().warning("taken_over", root=root, was=guard.was_host)
+            if guard.was_locked_by:
+                get().warning("lock_replaced", root=root, was=guard.was_locked_by)
             return guard
         notify.alive()
         with contextlib.suppress(queue.Empty):

@@ -1,6 +1,6 @@
 """One child process that does heavy work: one task at a time, replaced when it dies or hangs, gone when idle.
 
-The child is a fresh interpreter (`python -m sortd.service.worker`), so the service itself imports nothing heavy,
+The child is a fresh interpreter that runs `main`, so the service itself imports nothing heavy,
 and what the child held (memory, a GPU) is really given back when it leaves. `multiprocessing` would keep a helper
 process alive for as long as the service lives, so only its `Connection` is used.
 """
@@ -22,6 +22,11 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from sortd.interpreter import ANYWHERE, environment, program
+
+NICENESS = 10
+"""What a child adds to the niceness of the service, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Worker:
 
     `call` names, as "module:function", what the child runs: `function(settings)` gives a callable that takes a task and
     yields answers (or Alive). `on_end(task, lost)` is called once for each task, with None when all went well.
-    `threads` is how many cores one numerical operation may take.
+    `threads` is how many cores one numerical operation may take, `niceness` how far the child stands back for others.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Worker:
         deadline_seconds: float,
         idle_seconds: float,
         threads: int,
+        niceness: int = NICENESS,
     ) -> None:
         self._call = call
         self._settings = settings
@@ -80,6 +86,7 @@ class Worker:
         self._deadline_seconds = deadline_seconds
         self._idle_seconds = idle_seconds
         self._threads = threads
+        self._niceness = niceness
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._child: _Child | None = None
         self._stopping = threading.Event()
@@ -110,7 +117,7 @@ class Worker:
             if task is None:
                 break
             if self._child is None:
-                self._child = _Child(self._call, self._settings, threads=self._threads)
+                self._child = _Child(self._call, self._settings, threads=self._threads, niceness=self._niceness)
             lost = self._serve(self._child, task)
             if lost is not None:
                 self._dismiss()
@@ -143,16 +150,14 @@ class Worker:
 
 
 class _Child:
-    def __init__(self, call: str, settings: object, *, threads: int) -> None:
-        # Numerical libraries read this once, when they are loaded; by default each takes all cores and they fight.
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+    def __init__(self, call: str, settings: object, *, threads: int, niceness: int) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            # -P: a file called json.py in the current folder is no module of ours.
             self._process = subprocess.Popen(  # noqa: S603 - ourselves, by the very interpreter that runs us
-                [sys.executable, "-P", "-m", "sortd.service.worker", str(theirs.fileno()), call],
+                program("sortd.service.worker:main", str(theirs.fileno()), call, str(niceness)),
                 pass_fds=[theirs.fileno()],
-                env=environment,
+                cwd=ANYWHERE,
+                env=environment(**threading_settings(min(threads, free_cores()))),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -179,6 +184,31 @@ class _Child:
         except subprocess.TimeoutExpired:
             return "still running"
         return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+
+def threading_settings(threads: int) -> dict[str, str]:
+    """What numerical libraries read of the environment, once, when they are loaded.
+
+    By default each takes all cores, and its threads spin while they wait for each other: on a busy machine those that
+    spin keep those from running that they wait for.
+    """
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",
+    }
+
+
+def free_cores() -> int:
+    """How many cores nobody else works on now, as far as the load of the last minute tells; one at least."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    try:
+        return max(1, cores - round(os.getloadavg()[0]))
+    except OSError:
+        return cores
 
 
 def _work(connection: Connection, call: str) -> None:
@@ -209,16 +239,11 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
 
 
 def main() -> None:
-    """`python -m sortd.service.worker FD MODULE:FUNCTION`: be the child."""
-    os.nice(10)
+    """Be the child; sys.argv holds the connection's descriptor, "module:function" and what it adds to niceness."""
+    os.nice(int(sys.argv[3]))
     # A child takes the blame for memory: the kernel ends it, not the service.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     # The parent decides when to stop; a Ctrl-C meant for it must not end us in the middle of an answer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The classes that travel must be those of the imported module, not of `__main__`.
-    import_module("sortd.service.worker")._work(Connection(int(sys.argv[1])), sys.argv[2])  # noqa: SLF001
-
-
-if __name__ == "__main__":
-    main()
+    _work(Connection(int(sys.argv[1])), sys.argv[2])

@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from sortd.domain import Fault, Feature, FeatureSpace, Fingerprint, Identity, Job, Part
-from sortd.store.database import Database, path_of
+from sortd.domain import Fault, Feature, FeatureSpace, Fingerprint, Job, Part
+from sortd.store.database import IDENTITY, Database, identity_from, identity_values, path_of
 from sortd.store.features import Features, complete
 
 TRIES = 3
 """A crash, a hang or a kill may be an accident; three of them are the file's own doing."""
+
+_IDENTITY = ", ".join(f"f.{column}" for column in IDENTITY.split(", "))
 
 _RELEASE = "UPDATE attempts SET count = count - (running = 'alone'), running = NULL"
 
@@ -67,7 +69,7 @@ class Backlog:
         `but_at`: none of files at these paths.
         """
         rows = self._db.execute(
-            "SELECT v.fingerprint, min(f.path), f.inode, f.size, f.mtime_ns, coalesce(a.alone, 0) FROM videos v"
+            f"SELECT v.fingerprint, min(f.path), coalesce(a.alone, 0), {_IDENTITY} FROM videos v"
             " JOIN files f ON f.fingerprint = v.fingerprint AND NOT f.gone"
             " LEFT JOIN attempts a ON a.fingerprint = v.fingerprint"
             " WHERE v.pending AND a.fault IS NULL AND a.running IS NULL GROUP BY v.fingerprint"
@@ -77,21 +79,21 @@ class Backlog:
         ).fetchall()
         rows = [row for row in rows if path_of(row[1]) not in but_at][:limit]
         # One whose last batch was lost goes by itself, and never joins another batch.
-        batch = rows[:1] if rows and rows[0][5] else [row for row in rows if not row[5]]
-        return tuple(Job(row[0], path_of(row[1]), Identity(*row[2:5]), self._lacking(row[0])) for row in batch)
+        batch = rows[:1] if rows and rows[0][2] else [row for row in rows if not row[2]]
+        return tuple(Job(row[0], path_of(row[1]), identity_from(row[3:]), self._lacking(row[0])) for row in batch)
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Count the attempt before it starts; in a batch nobody is counted, for nobody would be the guilty one."""
         alone = len(jobs) == 1
         for job in jobs:
             self._db.execute(
-                "INSERT INTO attempts (fingerprint, inode, size, mtime_ns, count, running) VALUES (?, ?, ?, ?, ?, ?)"
+                "INSERT INTO attempts (fingerprint, inode, size, mtime_ns, ctime_ns, count, running)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (fingerprint) DO UPDATE SET inode = excluded.inode, size = excluded.size,"
-                " mtime_ns = excluded.mtime_ns, count = count + excluded.count, running = excluded.running",
+                " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, count = count + excluded.count,"
+                " running = excluded.running",
                 job.fingerprint,
-                job.identity.inode,
-                job.identity.size,
-                job.identity.mtime_ns,
+                *identity_values(job.identity)[:4],
                 int(alone),
                 "alone" if alone else "batch",
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sortd.judgement.categories import Folder, Known
-from sortd.store.database import Database, blob, category_of
+from sortd.store.database import Database, blob, category_of, integer, integer_of
 
 _HIGHEST = "highest_category"
 """The note of the last number given: the row that had it may be absorbed by another."""
@@ -18,7 +18,9 @@ class Categories:
     def all(self) -> list[Known]:
         """Every category ever seen; `present` tells which stand."""
         rows = self._db.execute("SELECT id, name, device, inode, present FROM categories ORDER BY name")
-        return [Known(row[0], category_of(row[1]), row[2], row[3], bool(row[4])) for row in rows]
+        return [
+            Known(row[0], category_of(row[1]), integer_of(row[2]), integer_of(row[3]), bool(row[4])) for row in rows
+        ]
 
     def standing(self) -> set[Folder]:
         """The folders of all categories that stand, as they were at the last look."""
@@ -27,7 +29,9 @@ class Categories:
     def stands(self, folder: Folder | None) -> bool:
         """Whether this is the folder of a category that stands, on the same disk as at the last look."""
         query = "SELECT 1 FROM categories WHERE name = ? AND device = ? AND inode = ? AND present"
-        return folder is not None and bool(self._db.one(query, blob(folder.name), folder.device, folder.inode))
+        if folder is None:
+            return False
+        return bool(self._db.one(query, blob(folder.name), integer(folder.device), integer(folder.inode)))
 
     def add(self, folder: Folder) -> None:
         """A folder never seen."""
@@ -35,8 +39,8 @@ class Categories:
             "INSERT INTO categories (id, name, device, inode) VALUES (?, ?, ?, ?)",
             self._next_number(),
             blob(folder.name),
-            folder.device,
-            folder.inode,
+            integer(folder.device),
+            integer(folder.inode),
         )
 
     def _next_number(self) -> int:
@@ -68,11 +72,11 @@ class Categories:
         self._db.execute(
             "UPDATE categories SET name = ?, device = ?, inode = ?, present = 1 WHERE id = ?",
             name,
-            folder.device,
-            folder.inode,
+            integer(folder.device),
+            integer(folder.inode),
             number,
         )
-        return bool(inode != folder.inode)
+        return integer_of(inode) != folder.inode
 
     def _absorb(self, name: bytes, number: int) -> None:
         """A category that no longer stood had this name: what was held to it goes to the folder that has it now."""

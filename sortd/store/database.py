@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from sortd.domain import Category
+from sortd.domain import Category, Identity
 from sortd.errors import IndexDamaged, LibraryUnavailable
 from sortd.store.migrations import MIGRATIONS
 
 VERSION = sqlite3.sqlite_version
 """Of SQLite itself."""
+
+DatabaseError = sqlite3.Error
+"""What a statement raises that is neither damage nor a disk that fails: our own mistake."""
+
+IDENTITY = "inode, size, mtime_ns, ctime_ns, device"
+"""The columns that keep an Identity, in the order of `identity_values`."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -48,7 +54,23 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """A connection that commits each statement by itself; `mode` is rw, or rwc to make the file."""
     # A reader opens for writing too: after a kill it may find a hot journal, which a read-only open refuses.
     name = f"{path.absolute().as_uri()}?mode={mode}"
+    if mode == "rwc":
+        make_private(path)  # what SQLite keeps beside it gets its mode
     return sqlite3.connect(name, uri=True, isolation_level=None, timeout=20)
+
+
+def make_private(path: str | Path, *, dir_fd: int | None = None) -> None:
+    """Make an empty file that its owner alone may read, whatever the umask says, unless something stands there."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    except OSError:
+        return  # it stands there, or cannot be made, which is told when it is opened
+    above = os.stat(Path(path).parent, dir_fd=dir_fd)
+    if os.geteuid() == 0 and above.st_uid != 0:
+        # What root makes in another account's folder must be open to that account.
+        with suppress(PermissionError):
+            os.fchown(descriptor, above.st_uid, above.st_gid)
+    os.close(descriptor)
 
 
 class Database:
@@ -186,6 +208,29 @@ def path_of(name: bytes) -> PurePath:
 def category_of(name: bytes) -> Category:
     """A kept category's name."""
     return Category(os.fsdecode(name))
+
+
+def integer(value: int) -> int | bytes:
+    """A number of a filesystem as it is kept: SQLite's own integers where it fits into 64 bits, else 16 bytes."""
+    return value if -(2**63) <= value < 2**63 else value.to_bytes(16, "big", signed=True)
+
+
+def integer_of(kept: int | bytes) -> int:
+    """A number that was kept so."""
+    return int.from_bytes(kept, "big", signed=True) if isinstance(kept, bytes) else kept
+
+
+def identity_values(identity: Identity) -> tuple[int | bytes | None, ...]:
+    """An identity as it is kept, in the order of IDENTITY."""
+    kept = (*identity.lasting, identity.ctime_ns, identity.device)
+    return tuple(None if value is None else integer(value) for value in kept)
+
+
+def identity_from(values: Sequence[Any]) -> Identity:
+    """An identity that was kept so."""
+    inode, size, mtime_ns, *rest = values
+    ctime_ns, device = (None if value is None else integer_of(value) for value in rest)
+    return Identity(integer_of(inode), integer_of(size), integer_of(mtime_ns), ctime_ns, device)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -13,12 +13,13 @@ import math
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sortd.domain import Fingerprint, Placer
-from sortd.store.database import Database, parsed
+from sortd.store.database import Database, make_private, parsed
 
 DECISION_LOG = Path(".sortd") / "decisions.jsonl"
 """Relative to the root."""
@@ -138,9 +139,19 @@ def _parsed(raw: bytes) -> Line | None:
 
 
 def _open(path: Path, flags: int, mode: str) -> BinaryIO:
-    """Open the log, which is a plain file: whatever else stands there is not followed, waited for or written."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    """Open the log, which is a plain file in a plain folder: whatever else stands there is not followed or written."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if flags & os.O_CREAT:
+            make_private(path.name, dir_fd=folder)
+        descriptor = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "no plain file", str(path))
+    if flags & os.O_CREAT and status.st_uid == os.geteuid() and status.st_mode & 0o077:
+        with suppress(PermissionError):  # filesystems that keep no modes
+            os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, mode)  # type: ignore[return-value]  # a mode with "b"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from sortd.domain import Category, Fingerprint, Identity, Placer, Reason, Record, Sighting
-from sortd.store.database import Database, blob, category_of, path_of
+from sortd.store.database import IDENTITY, Database, blob, category_of, identity_from, identity_values, path_of
 
 PRESENT = "EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND NOT f.gone)"
 """SQL: the video `v` stands somewhere."""
 
-_SIGHTING = "SELECT path, fingerprint, inode, size, mtime_ns FROM files"
+_SIGHTING = f"SELECT path, fingerprint, {IDENTITY} FROM files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +39,44 @@ class Index:
     def see(self, sighting: Sighting, *, now: float) -> bool:
         """Note a video at a path; True when this content stands in the library for the first time, or again."""
         new = self._arrive(sighting.fingerprint, now=now)
-        identity = sighting.identity
+        moved = self.known(sighting.path) is None
         self._db.execute(
-            "INSERT INTO files (path, fingerprint, inode, size, mtime_ns) VALUES (?, ?, ?, ?, ?)"
+            f"INSERT INTO files (path, fingerprint, {IDENTITY}) VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (path) DO UPDATE SET fingerprint = excluded.fingerprint, inode = excluded.inode,"
-            " size = excluded.size, mtime_ns = excluded.mtime_ns, gone = 0",
+            " size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns,"
+            " device = excluded.device, gone = 0",
             blob(sighting.path),
             sighting.fingerprint,
-            identity.inode,
-            identity.size,
-            identity.mtime_ns,
+            *identity_values(sighting.identity),
         )
-        self._db.execute(
-            "DELETE FROM attempts WHERE fingerprint = ? AND (inode, size, mtime_ns) != (?, ?, ?) AND NOT EXISTS"
-            " (SELECT 1 FROM files f WHERE f.fingerprint = attempts.fingerprint AND NOT f.gone"
-            " AND (f.inode, f.size, f.mtime_ns) = (attempts.inode, attempts.size, attempts.mtime_ns))",
-            sighting.fingerprint,
-            identity.inode,
-            identity.size,
-            identity.mtime_ns,
-        )
+        self._judge_attempts(sighting, moved=moved)
         return new
+
+    def _judge_attempts(self, sighting: Sighting, *, moved: bool) -> None:
+        """What was tried counts while the file that was tried stands; one that changed in place is another file.
+
+        A rename changes the status alone: what turns up at a new path is what was tried.
+        """
+        *lasting, ctime_ns, _ = identity_values(sighting.identity)
+        if moved:
+            self._db.execute(
+                "UPDATE attempts SET ctime_ns = ? WHERE fingerprint = ? AND (inode, size, mtime_ns) = (?, ?, ?)",
+                ctime_ns,
+                sighting.fingerprint,
+                *lasting,
+            )
+        self._db.execute(
+            "DELETE FROM attempts WHERE fingerprint = ? AND NOT EXISTS"
+            " (SELECT 1 FROM files f WHERE f.fingerprint = attempts.fingerprint AND NOT f.gone"
+            " AND (f.inode, f.size, f.mtime_ns) = (attempts.inode, attempts.size, attempts.mtime_ns)"
+            " AND f.ctime_ns IS attempts.ctime_ns)",
+            sighting.fingerprint,
+        )
+
+    def complete(self, path: PurePath, identity: Identity) -> None:
+        """Note the rest of the identity of a file that an index from before kept less of."""
+        *_, ctime_ns, device = identity_values(identity)
+        self._db.execute("UPDATE files SET ctime_ns = ?, device = ? WHERE path = ?", ctime_ns, device, blob(path))
 
     def _arrive(self, fingerprint: Fingerprint, *, now: float) -> bool:
         back = self._db.execute(
@@ -255,6 +273,6 @@ class Index:
         return Tally(*(int(value) for value in row))
 
 
-def _sighting(row: tuple[bytes, str, int, int, int]) -> Sighting:
-    path, fingerprint, inode, size, mtime_ns = row
-    return Sighting(path_of(path), Fingerprint(fingerprint), Identity(inode, size, mtime_ns))
+def _sighting(row: tuple[Any, ...]) -> Sighting:
+    path, fingerprint, *identity = row
+    return Sighting(path_of(path), Fingerprint(fingerprint), identity_from(identity))

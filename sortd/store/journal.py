@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from sortd.domain import Category, Fingerprint, Identity, MovePlan, MoveTo, Placer, Step, VerifiedCopy
-from sortd.store.database import Database, blob, category_of, path_of
+from sortd.store.database import (
+    IDENTITY,
+    Database,
+    blob,
+    category_of,
+    identity_from,
+    identity_values,
+    integer,
+    integer_of,
+    path_of,
+)
 
 DONE = "done"
 """The state of a move that was made and still stands."""
 
 _TAKEN_BACK = "taken back"
+
+_COPY = ", ".join(f"copy_{column}" for column in IDENTITY.split(", "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,8 @@ class Entry:
     """One move: `undoes` names the move that it takes back, `crosses` says that it needs a copy.
 
     `placed_by` is whose word it follows: at the owner's the video is a label where it goes.
+
+    `began_ns`: when it was intended, by the clock of the source's filesystem; None: that could not be told.
 
     `taken_back` of an open one: sortd itself began to put back what it had moved. `part` begins the names of its copies
     while they grow.
@@ -33,6 +47,7 @@ class Entry:
     undoes: int | None
     state: str
     at: float
+    began_ns: int | None
     crosses: bool
     taken_back: bool
     placed_by: Placer
@@ -69,32 +84,31 @@ class Journal:
         *,
         identities: Mapping[PurePath, Identity],
         now: float,
+        began_ns: int | None = None,
         undoes: int | None = None,
     ) -> int:
-        """Write what is about to be done; the move's number."""
+        """Write what is about to be done; the move's number. `began_ns` is now by the source's filesystem's clock."""
         number = self._db.execute(
-            "INSERT INTO moves (fingerprint, category, confidence, placed_by, undoes, state, at, part)"
-            " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, ?, 'open', ?, ?)",
+            "INSERT INTO moves (fingerprint, category, confidence, placed_by, undoes, state, at, began_ns, part)"
+            " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, ?, 'open', ?, ?, ?)",
             fingerprint,
             blob(move.category),
             move.confidence,
             move.placed_by,
             undoes,
             now,
+            None if began_ns is None else integer(began_ns),
             f".sortd-{secrets.token_hex(8)}",  # nobody else's file is called so
         ).lastrowid
         assert number is not None  # noqa: S101 - an INSERT has a row number; told to the type checker
         for n, (source, target) in enumerate(plan.steps):
-            identity = identities[source]
             self._db.execute(
-                "INSERT INTO move_steps (move, n, source, target, inode, size, mtime_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO move_steps (move, n, source, target, {IDENTITY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 number,
                 n,
                 blob(source),
                 blob(target),
-                identity.inode,
-                identity.size,
-                identity.mtime_ns,
+                *identity_values(identities[source]),
             )
         return number
 
@@ -110,11 +124,8 @@ class Journal:
         """The copy of each step is made and verified, and may get its name."""
         for n, copy in enumerate(copies):
             self._db.execute(
-                "UPDATE move_steps SET copy_inode = ?, copy_size = ?, copy_mtime_ns = ?, copy_digest = ?"
-                " WHERE move = ? AND n = ?",
-                copy.identity.inode,
-                copy.identity.size,
-                copy.identity.mtime_ns,
+                f"UPDATE move_steps SET ({_COPY}) = (?, ?, ?, ?, ?), copy_digest = ? WHERE move = ? AND n = ?",
+                *identity_values(copy.identity),
                 copy.digest,
                 number,
                 n,
@@ -190,7 +201,7 @@ class Journal:
 
     def _entries(self, where: str) -> list[Entry]:
         rows = self._db.execute(
-            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.crosses, m.why,"
+            "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.began_ns, m.crosses, m.why,"
             " m.placed_by, m.part FROM moves m"
             f" JOIN categories c ON c.id = m.category WHERE {where}"
         ).fetchall()
@@ -203,27 +214,27 @@ class Journal:
                 undoes,
                 state,
                 at,
+                None if began_ns is None else integer_of(began_ns),
                 bool(crosses),
                 why == _TAKEN_BACK,
                 Placer(placer),
                 part,
                 self._steps(number),
             )
-            for number, clip, name, confidence, undoes, state, at, crosses, why, placer, part in rows
+            for number, clip, name, confidence, undoes, state, at, began_ns, crosses, why, placer, part in rows
         ]
 
     def _steps(self, number: int) -> tuple[Step, ...]:
         rows = self._db.execute(
-            "SELECT source, target, inode, size, mtime_ns, copy_inode, copy_size, copy_mtime_ns, copy_digest"
-            " FROM move_steps WHERE move = ? ORDER BY n",
+            f"SELECT source, target, copy_digest, {IDENTITY}, {_COPY} FROM move_steps WHERE move = ? ORDER BY n",
             number,
         )
         return tuple(
             Step(
                 path_of(row[0]),
                 path_of(row[1]),
-                Identity(*row[2:5]),
-                None if row[8] is None else VerifiedCopy(Identity(*row[5:8]), row[8]),
+                identity_from(row[3:8]),
+                None if row[2] is None else VerifiedCopy(identity_from(row[8:13]), row[2]),
             )
             for row in rows
         )

@@ -131,5 +131,18 @@ MIGRATIONS = [
     ALTER TABLE moves ADD COLUMN part TEXT NOT NULL DEFAULT '';
     UPDATE moves SET part = '.sortd-' || id;
     """,
+    # 8: files are told apart by device and change time too; what numbers do not fit into 64 bits are 16 bytes. NULL: of
+    # an index from before. What was set aside may have been mended since, unseen: it is tried once more.
+    """
+    ALTER TABLE files ADD COLUMN ctime_ns INTEGER;
+    ALTER TABLE files ADD COLUMN device INTEGER;
+    ALTER TABLE attempts ADD COLUMN ctime_ns INTEGER;
+    ALTER TABLE move_steps ADD COLUMN ctime_ns INTEGER;
+    ALTER TABLE move_steps ADD COLUMN device INTEGER;
+    ALTER TABLE move_steps ADD COLUMN copy_ctime_ns INTEGER;
+    ALTER TABLE move_steps ADD COLUMN copy_device INTEGER;
+    ALTER TABLE moves ADD COLUMN began_ns INTEGER; -- the intent by the clock of the source's filesystem; NULL: not told
+    DELETE FROM attempts WHERE fault IS NOT NULL;
+    """,
 ]
 """Each runs once; those that are missing run in one transaction with their count in `PRAGMA user_version`."""

@@ -196,7 +196,7 @@ class _Facts:
 
     def whole(self, key: str) -> int:
         value = self._facts.get(key)
-        if not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        if not isinstance(value, int) or not -(2**127) <= value < 2**127:  # what the index can keep
             raise _NotUnderstoodError
         return value
 

@@ -17,6 +17,7 @@ import pytest
 from sortd.commands.demo_clips import FAMILIES, make_clip
 from tests.faults.kit import census, doing
 from tests.stories.service import SORTD, Service
+from tests.waiting import PATIENCE_SECONDS
 
 TAUGHT = 6
 """Clips of each family that the owner filed: with probation off, the next one is filed by itself."""
@@ -28,7 +29,7 @@ SPARE = 4
 class Library(Service):
     """A library that may be put back to how it was, and whose files are counted."""
 
-    def once(self, *through: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def once(self, *through: str, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
         """One pass; `through` are words that run what follows them."""
         command = [*through, *SORTD, "run", "--once", "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 INOTIFY = Path("/proc/sys/fs/inotify")
 
 IS_ROOT = sys.platform == "linux" and os.geteuid() == 0
@@ -142,7 +144,7 @@ def alive(process: int) -> bool:
 
 
 def _run(*command: object) -> None:
-    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=60)
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -176,25 +178,6 @@ def fill(folder: Path, *, leave: int = 0) -> Path:
     with filler.open("wb") as file, contextlib.suppress(OSError):
         os.posix_fallocate(file.fileno(), 0, max(1, status.f_bavail * status.f_frsize - leave))
     return filler
-
-
-@contextlib.contextmanager
-def inotify_limits(**limits: int) -> Iterator[None]:
-    """Lower max_queued_events, max_user_watches or max_user_instances; the first counts when an instance is made."""
-    before = {name: (INOTIFY / name).read_text() for name in limits}
-    try:
-        for name, value in limits.items():
-            (INOTIFY / name).write_text(str(value))
-        yield
-    finally:
-        for name, text in before.items():
-            (INOTIFY / name).write_text(text)
-
-
-def with_inotify_limits(**limits: int) -> Sequence[str]:
-    """Words that run what follows them in a user namespace with its own watches=N or instances=N: nobody else's."""
-    set_limits = "".join(f"echo {value} > /proc/sys/user/max_inotify_{name} && " for name, value in limits.items())
-    return ["unshare", "--user", "--map-root-user", "sh", "-c", f'{set_limits}exec "$@"', "sh"]
 
 
 # System calls

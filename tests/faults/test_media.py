@@ -215,7 +215,6 @@ def test_however_short_the_timeout_a_good_video_is_not_blamed_for_a_slow_start(h
 
 
 @pytest.mark.fault("D9")
-@pytest.mark.timeout(900)
 def test_a_long_transcript_is_cut_where_clip_ends_and_silence_says_nothing(home, tmp_path):
     there = (
         "one two three four five six seven eight nine ten red blue green white black house tree water fire wind"

@@ -28,6 +28,7 @@ from tests.faults.kit import (
     tracing,
     under_strace,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 KILLED = (137, -9)
 MOVING = ("renameat2", "linkat", "unlinkat")
@@ -74,7 +75,7 @@ def is_no_label(home: Library, name: str) -> None:
 def states(home: Library) -> list[str]:
     """What became of each move of the video, as the journal has it; a command would ask the loop, which may be held."""
     moves = "SELECT state FROM moves JOIN move_steps ON move = moves.id WHERE source = ? ORDER BY moves.id"
-    with closing(sqlite3.connect(home.state / "index.db", timeout=30)) as index:
+    with closing(sqlite3.connect(home.state / "index.db", timeout=PATIENCE_SECONDS)) as index:
         return [state for (state,) in index.execute(moves, (VIDEO.encode(),))]
 
 
@@ -303,7 +304,6 @@ def test_a_folder_that_cannot_be_synced_is_no_move_done(fresh, clips, way):
 
 
 @pytest.mark.fault("M16", "L1")
-@pytest.mark.timeout(600)
 @under_strace
 def test_an_index_that_cannot_be_synced_says_nothing_is_done_until_it_can(fresh, clips, tmp_path):
     home = fresh()
@@ -459,7 +459,6 @@ SPARES = [f"{family}-{number}.mp4" for family in FAMILIES for number in range(TA
 
 
 @pytest.mark.fault("M22")
-@pytest.mark.timeout(900)
 def test_categories_swapped_for_links_while_videos_are_moved_let_nothing_out(fresh, clips, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -44,7 +44,6 @@ def with_networks(home, weights):
 
 @pytest.mark.fault("P9")
 @pytest.mark.parametrize("damaged", ["clip.pt", "whisper.pt"])
-@pytest.mark.timeout(600)
 def test_weights_that_are_no_network_run_nothing_and_cost_no_video(with_networks, weights, clips, damaged, monkeypatch):
     home = with_networks
     monkeypatch.chdir(home.folder)
@@ -120,7 +119,6 @@ def with_faulty_gpu(home: Library, monkeypatch: pytest.MonkeyPatch, error: str, 
 
 
 @pytest.mark.fault("P15")
-@pytest.mark.timeout(600)
 def test_where_the_gpu_s_memory_runs_out_the_networks_go_on_without_it(three_films, monkeypatch):
     home = three_films
     with_faulty_gpu(home, monkeypatch, 'OutOfMemoryError("CUDA out of memory.")', lasting=True)
@@ -135,7 +133,6 @@ def test_where_the_gpu_s_memory_runs_out_the_networks_go_on_without_it(three_fil
 
 
 @pytest.mark.fault("P15")
-@pytest.mark.timeout(600)
 def test_a_gpu_that_is_lost_to_one_worker_serves_the_next(three_films, monkeypatch):
     home = three_films
     with_faulty_gpu(home, monkeypatch, 'AcceleratorError("CUDA error: an illegal memory access")', lasting=False)

@@ -23,7 +23,7 @@ from sortd.learn.classifier import Classifier
 from tests.faults.conftest import Library
 from tests.faults.kit import alive, another, as_root, doing, fill, racing, slow_copy, tmpfs
 from tests.shell.test_notify import Manager
-from tests.stories.service import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, until, was_quick
 
 WORKER = "sortd.service.extracting:extraction"
 LEARNER = "sortd.service.training:training"
@@ -102,14 +102,12 @@ def test_told_to_stop_it_is_gone_in_ten_seconds_with_all_its_children(home, clip
     children, process = home.children(), home.process
     with home.nothing_lost():
         began = time.monotonic()
-        while process.poll() is None and time.monotonic() - began < 15:
+        while process.poll() is None:
             process.send_signal(number)  # who is impatient may say so again and again
             time.sleep(0.002)
         assert process.returncode == 0
-        while any(map(alive, children)) and time.monotonic() - began < 10:
-            time.sleep(0.002)  # a decoder hears of it a moment later
-        assert time.monotonic() - began < 10
-        assert [child for child in children if alive(child)] == []
+        until(lambda: not any(map(alive, children)))  # a decoder hears of it a moment later
+        assert was_quick(began, seconds=10)
     assert [line["why"] for line in home.told("stopped")] == [number.name]
     left_tidy(home)
     assert home.told("step_failed") == []
@@ -146,7 +144,9 @@ class WallClock:
     def __init__(self, folder: Path) -> None:
         (folder / "clock.c").write_text(CLOCK)
         library = folder / "clock.so"
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, folder / "clock.c", "-ldl"], check=True, timeout=60)
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", "-o", library, folder / "clock.c", "-ldl"], check=True, timeout=PATIENCE_SECONDS
+        )
         self._file = folder / "offset"
         self._file.write_bytes(bytes(8))
         self.through = ("env", f"LD_PRELOAD={library}", f"CLOCK_OFFSET={self._file}")
@@ -157,7 +157,6 @@ class WallClock:
 
 
 @pytest.mark.fault("P10")
-@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler, on Linux")
 def test_a_clock_that_jumps_to_and_fro_changes_nothing(fresh, clips, tmp_path):
     home, clock = fresh(train={"cron": "30 4 * * *"}), WallClock(tmp_path)
@@ -190,7 +189,6 @@ def test_a_clock_that_jumps_to_and_fro_changes_nothing(fresh, clips, tmp_path):
 
 
 @pytest.mark.fault("P11")
-@pytest.mark.timeout(900)
 def test_a_training_killed_at_any_moment_leaves_the_old_classifier_in_service(fresh, clips):
     home = fresh()
     dice = Random(11)  # noqa: S311 - no secret hangs on it

@@ -13,20 +13,16 @@ import pytest
 from tests.faults.conftest import Library
 from tests.faults.kit import (
     INOTIFY,
-    IS_ROOT,
     another,
     aside,
     failing,
     pretending,
     stopped,
     under_strace,
-    with_inotify_limits,
 )
+from tests.namespaces import require_limits_of_its_own, with_inotify_limits
 
 linux = pytest.mark.skipif(not INOTIFY.exists(), reason="about inotify, which is Linux's")
-in_user_namespace = pytest.mark.skipif(not IS_ROOT, reason="needs a user namespace, as root on Linux")
-
-NOTICED_SECONDS = 60.0
 
 
 def launched(home: Library, *through: str) -> Library:
@@ -119,17 +115,17 @@ def polled(home) -> Library:
 
 
 @pytest.mark.fault("W2")
-@in_user_namespace
 def test_more_folders_than_may_be_watched_are_all_polled(polled, clips):
     clips_there = folders(polled, clips)
+    require_limits_of_its_own()
     launched(polled, *with_inotify_limits(watches=FEW))
     found(polled, *clips_there)
     is_polled(polled, clips, sysctl="fs.inotify.max_user_watches")
 
 
 @pytest.mark.fault("W2")
-@in_user_namespace
 def test_a_limit_that_is_reached_while_it_runs_makes_it_poll_everything(polled, clips):
+    require_limits_of_its_own()
     launched(polled, *with_inotify_limits(watches=FEW))
     assert watcher(polled) == ("events", "")
     found(polled, *folders(polled, clips))
@@ -139,9 +135,9 @@ def test_a_limit_that_is_reached_while_it_runs_makes_it_poll_everything(polled, 
 
 
 @pytest.mark.fault("W3")
-@in_user_namespace
 def test_without_an_inotify_instance_everything_is_polled(polled, clips):
     clips_there = folders(polled, clips)
+    require_limits_of_its_own()
     launched(polled, *with_inotify_limits(instances=0))
     found(polled, *clips_there)
     is_polled(polled, clips, sysctl="fs.inotify.max_user_instances")
@@ -231,7 +227,7 @@ def test_a_root_that_is_made_anew_is_watched_anew(home, clips):
 
 
 def is_mended(home: Library) -> None:
-    home.until(lambda: home.told("watcher_restarted") or home.told("root_back"), seconds=NOTICED_SECONDS)
+    home.until(lambda: home.told("watcher_restarted") or home.told("root_back"))
 
 
 @pytest.mark.fault("W7")

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import json
 import os
-import resource
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from sortd.domain import Fault, Needs, Sample
-from sortd.errors import ExtractionError
+from sortd.domain import Needs, Sample
 
 OnLength = Callable[[float], None]
 
@@ -46,29 +40,39 @@ def crash_on_x(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
     return fine(file, needs, on_length=on_length)
 
 
-def hang(file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
-    """Start a helper, tell both numbers through the pipe the file names, ignore polite requests, and wait."""
+def hang(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
+    """Ignore polite requests, and wait."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(file.read().decode()).write_text(f"{os.getpid()} {helper.pid} {os.getppid()}", "ascii")
     on_length(0.0)
     while True:
         time.sleep(600)
 
 
 def take_long(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
-    """Be slow over a video that is long."""
+    """Be slow over a video that is long: so many seconds as the file says."""
+    pause = float(file.read(16))
+    file.seek(0)
     on_length(0.0)
-    on_length(60.0)
-    time.sleep(1.5)
+    on_length(40 * pause)
+    time.sleep(pause)
     return fine(file, needs, on_length=on_length)
+
+
+def claim_and_claim(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
+    """Tell of ever more hours."""
+    hours = 1
+    while True:
+        on_length(3600.0 * hours)
+        time.sleep(0.05)
+        hours += 1
 
 
 def flood(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
     """Fill every stream there is, and then answer."""
     for stream in (1, 2):
         for _ in range(100):
-            os.write(stream, b"x" * 1_000_000)
+            with contextlib.suppress(OSError):
+                os.write(stream, b"x" * 1_000_000)
     return fine(file, needs, on_length=on_length)
 
 
@@ -77,11 +81,7 @@ def talk_nonsense(file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoRe
     on_length(1.0)
     said = file.read()
     for descriptor in range(3, 64):
-        try:
-            connection = socket.socket(fileno=descriptor)
-            connection.sendall(said)
-        except OSError:
-            continue
+        ctypes.CDLL(None).sendto(descriptor, said, ctypes.c_size_t(len(said)), 0, None, 0)
     os._exit(0)
 
 
@@ -101,20 +101,3 @@ def stumble(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
     """Meet an error nobody thought of."""
     on_length(1.0)
     raise ZeroDivisionError
-
-
-def tell_limits(_file: BinaryIO, _needs: Needs, *, on_length: OnLength) -> NoReturn:
-    """Tell, in the words of a refusal, how this child is held."""
-    on_length(1.0)
-    facts = {
-        "own session": os.getsid(0) == os.getpid(),
-        "first to go": int(Path("/proc/self/oom_score_adj").read_text("ascii")),
-        "niceness": os.nice(0),
-        "may write": resource.getrlimit(resource.RLIMIT_FSIZE)[0],
-        "may open": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        "dumps": resource.getrlimit(resource.RLIMIT_CORE)[0],
-        "seconds": resource.getrlimit(resource.RLIMIT_CPU)[0],
-        "open": [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.exists()],
-        "network": [name for _, name in socket.if_nameindex()],
-    }
-    raise ExtractionError(Fault.UNSUPPORTED, json.dumps(facts))

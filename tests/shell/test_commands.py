@@ -19,6 +19,7 @@ import pytest
 
 from sortd.commands.cli import app
 from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
+from tests.waiting import PATIENCE_SECONDS
 
 PACKAGE = Path(__file__).parents[2]
 TAUGHT = 6
@@ -63,7 +64,7 @@ class Home:
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 

@@ -7,12 +7,13 @@ import pytest
 
 from sortd.messages import Asked
 from sortd.service.control import ask, listen, socket_path
+from tests.waiting import PATIENCE_SECONDS
 
 
 def answering(inbox, count=1):
     def serve():
         for _ in range(count):
-            message = inbox.get(timeout=10)
+            message = inbox.get(timeout=PATIENCE_SECONDS)
             assert isinstance(message, Asked)
             message.reply({"you": dict(message.request)})
 

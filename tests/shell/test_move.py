@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,12 +14,14 @@ import pytest
 
 from sortd.disk.move import FileMover, Standing, plan_move
 from sortd.disk.plain import identity_of
-from sortd.domain import Identity, MovePlan
+from sortd.domain import Fingerprint, Identity, MovePlan
 from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
 from tests.folders import Tree, make, read
+from tests.waiting import PATIENCE_SECONDS
 
 CLIP, SUBTITLES = PurePath("clip.mp4"), PurePath("clip.srt")
 CATS = PurePath("cats")
+CONTENT = Fingerprint(hashlib.blake2b((4).to_bytes(8, "little") + b"clip", digest_size=16).hexdigest())
 BEFORE: Tree = {"clip.mp4": b"clip", "clip.srt": b"words", "cats": {}}
 AFTER: Tree = {"cats": {"clip.mp4": b"clip", "clip.srt": b"words"}}
 
@@ -50,7 +53,7 @@ else:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make(tmp_path / "root", BEFORE)
+    return make(tmp_path / "root", {**BEFORE, ".sortd": {}})
 
 
 def identities(root: Path, *paths: PurePath) -> dict[PurePath, Identity]:
@@ -76,7 +79,7 @@ def straced(root: Path, *injections: str, method: str = "RENAME") -> subprocess.
 
 
 def outcome(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     return said.removeprefix("ready\n").strip()
 
 
@@ -86,7 +89,7 @@ def test_a_video_and_its_companions_move_together(root: Path) -> None:
     move(root)
 
     assert read(root) == AFTER
-    assert identities(root, CATS / CLIP)[CATS / CLIP] == before
+    assert identities(root, CATS / CLIP)[CATS / CLIP].lasting == before.lasting
 
 
 @pytest.mark.parametrize(
@@ -323,10 +326,10 @@ def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_pa
                 assert outcome(process) == ""
             mover, places = FileMover(root), []
             for path in (CLIP, SUBTITLES):
-                standing = mover.recover(path, CATS / path, identity=expected[path], intended_at=time.time())
+                standing = mover.recover(path, CATS / path, identity=expected[path])
                 places.append(standing)
                 standing_at = CATS / path if standing is Standing.MOVED else path
-                assert identities(root, standing_at) == {standing_at: expected[path]}
+                assert identities(root, standing_at)[standing_at].lasting == expected[path].lasting
             assert sorted(path.name for path in root.rglob("clip.*")) == ["clip.mp4", "clip.srt"]
             stood.append(tuple(places))
 
@@ -335,9 +338,10 @@ def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_pa
     assert stood[-1] == (Standing.MOVED, Standing.MOVED)
 
 
-def recovered(root: Path, identity: Identity, *, intended_at: float | None = None) -> Standing:
-    intended_at = time.time() if intended_at is None else intended_at
-    return FileMover(root).recover(CLIP, CATS / CLIP, identity=identity, intended_at=intended_at)
+def recovered(root: Path, identity: Identity, *, began_ns: int | None = None) -> Standing:
+    return FileMover(root).recover(
+        CLIP, CATS / CLIP, identity=identity, fingerprint=CONTENT, began_ns=began_ns or FileMover(root).clock(CLIP)
+    )
 
 
 def test_an_intent_tells_the_owners_doings_from_its_own(root: Path) -> None:
@@ -348,10 +352,11 @@ def test_an_intent_tells_the_owners_doings_from_its_own(root: Path) -> None:
     assert recovered(root, identity) is Standing.NOT_MOVED
     (root / "cats/clip.mp4").unlink()
 
-    begun = time.time() - 0.1
+    begun = FileMover(root).clock(CLIP)
+    time.sleep(0.02)  # the kernel's clock goes in steps
     (root / CLIP).rename(root / "cats/clip.mp4")
     (root / "cats/clip.mp4").rename(root / CLIP)
-    assert recovered(root, identity, intended_at=begun) is Standing.PUT_BACK
+    assert recovered(root, identity, began_ns=begun) is Standing.PUT_BACK
 
     (root / CLIP).rename(root / "cats/clip.mp4")
     make(root, {"clip.mp4": b"a new download"})

@@ -10,6 +10,7 @@ import pytest
 
 from sortd.messages import Message, RetrainDue
 from sortd.service.schedule import schedule
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_when_the_hour_comes_training_is_due(inbox: SimpleQueue[Message]) -> Non
     with schedule("30 4 * * *", inbox) as scheduler:
         (job,) = scheduler.get_jobs()
         job.modify(next_run_time=datetime.now(scheduler.timezone))
-        assert inbox.get(timeout=10) == RetrainDue("cron")
+        assert inbox.get(timeout=PATIENCE_SECONDS) == RetrainDue("cron")
         with pytest.raises(Empty):
             inbox.get(timeout=0.1)
 
@@ -39,7 +40,7 @@ def test_hours_slept_through_are_made_up_for_once(inbox: SimpleQueue[Message]) -
     with schedule(f"{(datetime.now().astimezone().minute + 30) % 60} * * * *", inbox) as scheduler:
         (job,) = scheduler.get_jobs()
         job.modify(next_run_time=datetime.now(scheduler.timezone) - timedelta(days=3))
-        assert inbox.get(timeout=10) == RetrainDue("cron")
+        assert inbox.get(timeout=PATIENCE_SECONDS) == RetrainDue("cron")
         with pytest.raises(Empty):
             inbox.get(timeout=0.1)
 

@@ -89,7 +89,8 @@ def test_the_manager_knows_what_sortd_promises(text):
 def test_nothing_is_forbidden_that_graphics_cards_and_decoders_need(text):
     keys = table(text)
     assert not {"MemoryDenyWriteExecute", "PrivateDevices"} & set(keys)
-    assert keys["SystemCallFilter"] == ["@system-service"]
+    landlock = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
+    assert keys["SystemCallFilter"] == ["@system-service", landlock]
     assert keys["SystemCallErrorNumber"] == ["EPERM"]
 
 

@@ -1,24 +1,29 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Self
 
 import pytest
 
 from sortd.disk.mounts import mounts_of
 from sortd.disk.watch import OVERFLOW, hint, watch
 from sortd.messages import Message, RescanDue, Touched
+from tests.faults.kit import stopped
 from tests.folders import make
+from tests.namespaces import require_limits_of_its_own, with_inotify_limits
+from tests.shell.listening import decode
+from tests.waiting import PATIENCE_SECONDS, until
 
-LIMITS = Path("/proc/sys/fs/inotify")
 POLL_SECONDS = 0.2
+QUEUED = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
 def touched(*paths: str) -> set[Message]:
@@ -40,7 +45,7 @@ class Ears:
                 self.heard.add(self.inbox.get_nowait())
         return self.heard
 
-    def hear(self, *wanted: Message, seconds: float = 10.0) -> set[Message]:
+    def hear(self, *wanted: Message, seconds: float = PATIENCE_SECONDS) -> set[Message]:
         """Everything heard so far, as soon as all that is wanted is among it."""
         until = time.monotonic() + seconds
         while not set(wanted) <= self.heard:
@@ -70,18 +75,58 @@ def ears(root: Path, request: pytest.FixtureRequest) -> Iterator[Ears]:
         yield ears
 
 
-@contextmanager
-def limited(name: str, value: int) -> Iterator[None]:
-    """A lower inotify limit for as long as the block runs; skips where this process may not set it."""
-    limit = LIMITS / name
-    if not os.access(limit, os.W_OK):
-        pytest.skip("lowering the inotify limits needs root")
-    before = limit.read_text()
-    limit.write_text(str(value))
-    try:
-        yield
-    finally:
-        limit.write_text(before)
+class Apart:
+    """A watcher in a process of its own, which `through` runs, and what it said."""
+
+    def __init__(self, root: Path, *, through: Sequence[str] = (), mode: str = "auto") -> None:
+        command = [*through, sys.executable, "-m", "tests.shell.listening", str(root), mode, str(POLL_SECONDS)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.heard: set[Message] = set()
+        self.mode, self.why, _ = self._state()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def lost(self) -> str:
+        self._ask("state")
+        return self._state()[2]
+
+    def restart(self) -> None:
+        self._ask("restart")
+        self.mode, self.why, _ = self._state()
+
+    def hear(self, *wanted: Message) -> None:
+        """Return as soon as all that is wanted was heard."""
+        while not set(wanted) <= self.heard:
+            self.heard.add(decode(self._line()))
+
+    def _ask(self, what: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+
+    def _state(self) -> tuple[str, str, str]:
+        while "mode" not in (line := self._line()):
+            self.heard.add(decode(line))
+        return line["mode"], line["why"], line["lost"]
+
+    def _line(self) -> dict[str, str]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"it ended, after {self.heard}"
+        read: dict[str, str] = json.loads(line)
+        return read
+
+
+@pytest.fixture
+def limited() -> Callable[..., Sequence[str]]:
+    """Words that run what follows them with inotify limits of its own."""
+    require_limits_of_its_own()
+    return with_inotify_limits
 
 
 @contextmanager
@@ -92,13 +137,6 @@ def mounted(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", folder], check=False, capture_output=True)
-
-
-def wait_until(met: Any, *, seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +260,7 @@ def test_every_file_of_folders_made_filled_and_renamed_in_a_hurry_is_found(ears:
 def test_a_probe_file_is_heard_and_leaves_nothing(ears: Ears, root: Path) -> None:
     before = sorted(root.iterdir())
 
-    assert ears.watcher.probe(timeout_seconds=10)
+    assert ears.watcher.probe(timeout_seconds=PATIENCE_SECONDS)
     assert sorted(root.iterdir()) == before
     assert ears.inbox.empty()
 
@@ -246,56 +284,57 @@ def test_polling_as_configured_says_so(root: Path) -> None:
         assert (watcher.mode, watcher.why) == ("polling", "the configuration asks for polling")
 
 
+@pytest.mark.skipif(not QUEUED.exists(), reason="about inotify, which is Linux's")
 def test_an_overflow_asks_for_a_rescan_and_what_comes_later_is_heard(root: Path) -> None:
-    ears = Ears(root)
-    with limited("max_queued_events", 16), ears.watcher:
-        for number in range(20_000):  # until the kernel is faster than whoever listens
-            (root / f"{number}.mp4").touch()
-            make(root / f"folder {number}", {})
-            if RescanDue(OVERFLOW) in ears.drain():
-                break
-        ears.hear(RescanDue(OVERFLOW))
-        assert ears.watcher.lost()
-        ears.watcher.restart()
-        assert not ears.watcher.lost()
-        make(root / "folder 0", {"late.mp4": b""})
-        ears.hear(*touched("folder 0/late.mp4"))
+    kept = int(QUEUED.read_text())
+    with Apart(root) as watcher:
+        with stopped(watcher.process.pid):
+            busy, other = root / "busy", root / "other"
+            busy.touch()
+            for _ in range(kept // 2):  # each rename is two events: twice as many as are kept
+                busy.rename(other)
+                other.rename(busy)
+        watcher.hear(RescanDue(OVERFLOW))
+        assert watcher.lost()
+        watcher.restart()
+        assert not watcher.lost()
+        make(root / "pets", {"late.mp4": b""})
+        watcher.hear(*touched("pets/late.mp4"))
 
 
 @pytest.mark.parametrize("mode", ["auto", "events"])
-def test_a_tree_with_more_folders_than_may_be_watched_is_polled_as_a_whole(root: Path, mode: str) -> None:
+def test_a_tree_with_more_folders_than_may_be_watched_is_polled_as_a_whole(
+    root: Path, mode: str, limited: Callable[..., Sequence[str]]
+) -> None:
     for number in range(100):
         make(root / f"folder {number}", {})
-    ears = Ears(root, mode=mode)
-    with limited("max_user_watches", 20), ears.watcher as watcher:
+    with Apart(root, through=limited(watches=20), mode=mode) as watcher:
         assert watcher.mode == "polling"
         assert watcher.why == "more folders than may be watched; raise the sysctl fs.inotify.max_user_watches"
         assert not watcher.lost()
         for number in range(100):
             make(root / f"folder {number}", {"clip.mp4": b""})
-        ears.hear(*touched(*(f"folder {number}/clip.mp4" for number in range(100))))
+        watcher.hear(*touched(*(f"folder {number}/clip.mp4" for number in range(100))))
 
 
-def test_a_limit_reached_while_running_is_noticed(root: Path) -> None:
-    ears = Ears(root)
-    with limited("max_user_watches", 20), ears.watcher as watcher:
+def test_a_limit_reached_while_running_is_noticed(root: Path, limited: Callable[..., Sequence[str]]) -> None:
+    with Apart(root, through=limited(watches=20)) as watcher:
         assert watcher.mode == "events"
         for number in range(100):
             make(root / f"folder {number}", {})
-        wait_until(lambda: "fs.inotify.max_user_watches" in watcher.lost())
+        until(lambda: "fs.inotify.max_user_watches" in watcher.lost())
         watcher.restart()
         assert (watcher.mode, watcher.lost()) == ("polling", "")
         make(root / "folder 99", {"clip.mp4": b""})
-        ears.hear(*touched("folder 99/clip.mp4"))
+        watcher.hear(*touched("folder 99/clip.mp4"))
 
 
-def test_without_an_inotify_instance_the_tree_is_polled(root: Path) -> None:
-    ears = Ears(root)
-    with limited("max_user_instances", 0), ears.watcher as watcher:
+def test_without_an_inotify_instance_the_tree_is_polled(root: Path, limited: Callable[..., Sequence[str]]) -> None:
+    with Apart(root, through=limited(instances=0)) as watcher:
         assert watcher.mode == "polling"
         assert watcher.why == "more watchers than may be at once; raise the sysctl fs.inotify.max_user_instances"
         make(root, {"clip.mp4": b""})
-        ears.hear(*touched("clip.mp4"))
+        watcher.hear(*touched("clip.mp4"))
 
 
 def test_folders_that_may_not_be_read_trouble_nobody_else(root: Path) -> None:
@@ -314,7 +353,7 @@ if os.geteuid() == 0:
 inbox = queue.SimpleQueue()
 with watch(root, inbox, mode="auto", poll_seconds=1) as watcher:
     (root / "clip.mp4").touch()
-    print(watcher.mode, watcher.why, watcher.lost(), inbox.get(timeout=10).path)
+    print(watcher.mode, watcher.why, watcher.lost(), inbox.get(timeout={PATIENCE_SECONDS}).path)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     (root / "cooking").chmod(0o755)
@@ -328,7 +367,7 @@ def test_a_root_that_was_made_again_is_noticed_and_heard_after_a_restart(
 ) -> None:
     root.rename(tmp_path / "aside")
     make(root, {})
-    wait_until(ears.watcher.lost)
+    until(ears.watcher.lost)
 
     ears.watcher.restart()
 
@@ -353,17 +392,17 @@ def test_a_deleted_root_is_not_alive_until_it_is_back(ears: Ears, root: Path, tm
 
 def test_a_disk_that_is_unmounted_or_mounted_below_the_root_is_noticed(ears: Ears, root: Path) -> None:
     with mounted(root / "pets"):
-        wait_until(ears.watcher.lost)
+        until(ears.watcher.lost)
         ears.watcher.restart()
         assert not ears.watcher.lost()
         make(root / "pets", {"cat.mp4": b""})
         ears.hear(*touched("pets/cat.mp4"))
-    wait_until(ears.watcher.lost)
+    until(ears.watcher.lost)
 
 
 def test_a_hidden_root_is_noticed(ears: Ears, root: Path) -> None:
     with mounted(root):
-        wait_until(ears.watcher.lost)
+        until(ears.watcher.lost)
     ears.watcher.restart()
     assert not ears.watcher.lost()
 

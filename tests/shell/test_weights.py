@@ -20,6 +20,7 @@ from sortd.commands.models import facts, fetch_all
 from sortd.errors import ConfigError, SortdError
 from sortd.extract import Settings
 from sortd.extract.weights import CLIP, WHISPER, Weights, address_of, clip_weights, download, fetch, whisper_weights
+from tests.waiting import PATIENCE_SECONDS, once_within
 
 CONTENT = bytes(range(256)) * 12_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -206,9 +207,7 @@ def test_the_digest_of_an_own_checkpoint_changes_with_its_content(size, tmp_path
 def test_a_large_checkpoint_is_digested_at_once(tmp_path):
     with (tmp_path / "huge.pt").open("wb") as file:
         file.truncate(1 << 40)
-    began = time.monotonic()
-    clip_weights(str(tmp_path / "huge.pt")).digest()
-    assert time.monotonic() - began < 1
+    once_within(1, clip_weights(str(tmp_path / "huge.pt")).digest)
 
 
 @pytest.mark.parametrize("ask", [Weights.digest, Weights.dim])
@@ -413,7 +412,7 @@ def test_a_server_that_falls_silent_is_not_waited_for(small, home):
         handler.send_header("Content-Length", str(len(CONTENT)))
         handler.end_headers()
         handler.wfile.write(CONTENT[:1000])
-        woken.wait(20)
+        woken.wait(PATIENCE_SECONDS)
 
     with serving(fall_silent) as (address, asked):
         with pytest.raises(SortdError, match=r"^small: the connection to .* broke: timed out; try again$"):

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 import pytest
 
 from sortd.service.worker import Alive, Worker
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 def helper(greeting):
@@ -22,12 +23,16 @@ def helper(greeting):
                 yield os.getpid()
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "how nice":
+                yield os.nice(0)
             case "hang":
-                time.sleep(60)
+                yield os.getpid()
+                yield Alive(0.2)  # until then it may take all its time
+                time.sleep(600)
             case "slow":
-                for _ in range(40):
-                    time.sleep(0.1)
-                    yield Alive()
+                for _ in range(12):
+                    yield Alive(2.0)
+                    time.sleep(0.2)
                 yield "at last"
             case "fail":
                 raise RuntimeError("as asked")
@@ -38,35 +43,43 @@ def helper(greeting):
 
 
 @pytest.fixture
-def work():
-    answers = SimpleQueue()
-    worker = Worker(
-        "tests.shell.test_worker:helper",
-        "hello",
-        on_answer=lambda task, answer: answers.put((task, answer)),
-        on_end=lambda task, lost: answers.put((task, lost)),
-        deadline_seconds=3.0,
-        idle_seconds=0.3,
-        threads=1,
-    )
+def start():
+    """Starts a worker with settings of its own; gives what asks it: the answers to a task, and how it was lost."""
+    workers = []
 
-    def ask(task):
-        worker.submit(task)
-        got = []
-        while True:
-            of, answer = answers.get(timeout=60)
-            assert of == task
-            if answer is None or hasattr(answer, "hung"):
-                return got, answer
-            got.append(answer)
+    def start(**settings):
+        answers = SimpleQueue()
+        worker = Worker(
+            "tests.shell.test_worker:helper",
+            "hello",
+            on_answer=lambda task, answer: answers.put((task, answer)),
+            on_end=lambda task, lost: answers.put((task, lost)),
+            deadline_seconds=PATIENCE_SECONDS,
+            threads=1,
+            **{"idle_seconds": PATIENCE_SECONDS} | settings,
+        )
+        workers.append(worker)
 
-    yield ask
-    worker.stop()
+        def ask(task):
+            worker.submit(task)
+            got = []
+            while True:
+                of, answer = answers.get(timeout=PATIENCE_SECONDS)
+                assert of == task
+                if answer is None or hasattr(answer, "hung"):
+                    return got, answer
+                got.append(answer)
+
+        return ask
+
+    yield start
+    for worker in workers:
+        worker.stop()
 
 
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+@pytest.fixture
+def work(start):
+    return start()
 
 
 def test_it_answers_and_keeps_its_child(work):
@@ -85,8 +98,7 @@ def test_a_child_that_died_is_replaced(work):
 
 
 def test_a_child_that_hangs_is_killed_at_the_deadline(work):
-    ((child,), _) = work("who")
-    _, lost = work("hang")
+    (child,), lost = work("hang")
     assert lost.hung
     assert not Path(f"/proc/{child}").exists()
 
@@ -100,9 +112,12 @@ def test_an_exception_nobody_expected_is_told(work):
     assert "as asked" in lost.message
 
 
-def test_an_idle_child_leaves(work):
-    ((child,), _) = work("who")
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_an_idle_child_leaves(start):
+    ((child,), _) = start(idle_seconds=0.3)("who")
+    until(lambda: not Path(f"/proc/{child}").exists())
+
+
+def test_a_child_stands_back_for_others_as_far_as_it_is_told(start):
+    own = os.nice(0)
+    assert start(niceness=3)("how nice") == ([min(own + 3, 19)], None)
+    assert os.nice(0) == own

@@ -29,7 +29,7 @@ from tests.clips import FORMATS, RATE, film
 FILMS = [("clip.mp4", 3), ("long.mp4", 40), ("clip.webm", 2), ("clip.mov", 2), ("silent.mp4", 2)]
 Pipeline = Callable[[Path], Vector]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 RECIPE = """ Today we are making a quick pasta with garlic butter and fresh basil. First you boil the water, then add
  plenty of salt, because that is where the flavour comes from. Never rush the sauce if you want people to come back

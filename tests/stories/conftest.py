@@ -37,6 +37,9 @@ from sortd.service.training import training
 from tests.fakes import Clock, FakeExtractor
 from tests.folders import Tree, make, read
 
+FAST = ("knn", "logreg")
+"""The kinds of classifier that the stories' sortd chooses from; the third takes most of a training's time."""
+
 
 class Household:
     """A library and the sortd that serves it; the tests play the owner."""
@@ -45,6 +48,7 @@ class Household:
         self.root = folder / "videos"
         self.root.mkdir()
         tables = {"library": {"root": self.root}, "state": {"dir": folder / "state"}} | settings
+        tables["train"] = {"candidates": FAST} | settings.get("train", {})
         self.config = Config.model_validate(tables, strict=False)
         self.log: list[dict[str, Any]] = []
         self.clock = Clock()

