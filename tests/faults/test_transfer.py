@@ -445,4 +445,8 @@ def test_a_disk_that_cannot_refuse_to_replace_is_found_out_before_anything_is_co
         with home.nothing_lost():
             assert home.once(*failing("renameat2,linkat", "ENOSYS")).returncode == 0
             assert group(home) == GROUP
-            assert "neither" in refused(home)
+            told = {line["category"]: line["why"] for line in home.told("folder_refuses")}
+            assert told.keys() == {".", "sea"}
+            assert all("neither" in why for why in told.values())
+            assert not home.told("moved")
+            assert not parts(home)
