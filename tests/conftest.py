@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,16 @@ FAULTS = Path(__file__).parent / "faults"
 keep_mounts_to_ourselves()
 
 _OUTCOMES: dict[str, list[tuple[str, str]]] = defaultdict(list)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The owner's settings, state and caches are none of the tests'."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in [name for name in os.environ if name.startswith(("XDG_", "SORTD_"))]:
+            environment.delenv(name)
+        yield
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import tomllib
@@ -141,3 +142,8 @@ def test_a_mount_of_a_test_is_seen_by_the_tests_alone(tmp_path):
     with tmpfs(tmp_path / "disk"):
         assert str(tmp_path / "disk") in Path("/proc/self/mountinfo").read_text()
         assert str(tmp_path / "disk") not in Path("/proc/1/mountinfo").read_text()
+
+
+def test_the_owners_settings_and_state_are_none_of_the_tests(tmp_path_factory):
+    assert Path.home().is_relative_to(tmp_path_factory.getbasetemp())
+    assert [name for name in os.environ if name.startswith(("SORTD_", "XDG_"))] == []

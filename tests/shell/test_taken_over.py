@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.shell.attacks import CONTROL
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are limits only")
 
@@ -114,7 +115,7 @@ def outcome(user: str, lacking: tuple[tuple[str, int | None], ...] = (), *, atta
         if through:
             os.chown(folder, USER, USER)
         command = [*through, python_for(user), "-P", "-c", code, folder, json.dumps(lacking), ("attack" * attacked)]
-        ended = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, timeout=240)
+        ended = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
     assert ended.returncode == 0, ended.stderr
     told: dict[str, Any] = json.loads(ended.stdout)
     return told

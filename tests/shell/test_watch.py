@@ -422,11 +422,15 @@ def test_mounts_are_read_as_the_system_writes_them(tmp_path: Path) -> None:
 def test_waiting_costs_nothing(root: Path) -> None:
     for number in range(200):
         make(root / f"folder {number}", {"clip.mp4": b""})
-    with Ears(root).watcher:
-        time.sleep(0.3)
+
+    def is_still() -> bool:
         before = time.process_time()
         time.sleep(1.0)
-        assert time.process_time() - before < 0.05
+        return time.process_time() - before < 0.05
+
+    with Ears(root).watcher:
+        time.sleep(0.3)
+        assert any(is_still() for _ in range(10))  # threads of other tests may still be ending
 
 
 def test_in_a_chroot_whose_own_mount_is_not_told_of_no_mount_is_known(tmp_path: Path) -> None:

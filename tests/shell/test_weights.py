@@ -428,10 +428,10 @@ def test_a_slow_server_is_waited_for(small):
         handler.end_headers()
         for first in range(0, len(CONTENT), 400_000):
             handler.wfile.write(CONTENT[first : first + 400_000])
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     with serving(drip) as (address, _):
-        download(small, address, progress=nothing, timeout_seconds=0.3)
+        download(small, address, progress=nothing, timeout_seconds=1.2)
     assert small.present()
 
 
