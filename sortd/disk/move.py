@@ -101,7 +101,10 @@ class FileMover:
                 steps = [_Step(folders, source, target) for source, target in plan.steps]
                 for entry in (steps[0].source, steps[0].target):
                     check_writable(entry)
-                method = self._filesystems.method(folders, steps[0].target.path.parent)
+                # Of the source's too: a copy ends with a rename there.
+                _, method = (
+                    self._filesystems.method(folders, entry.path.parent) for entry in (steps[0].source, steps[0].target)
+                )
                 for step in steps:
                     check(step.source, expected[step.source.path])
                     rename(step.source, step.target, method)

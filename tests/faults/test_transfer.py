@@ -121,11 +121,11 @@ def test_a_category_on_another_disk_gets_a_verified_copy_and_undo_brings_it_back
             assert home.ask("explain", str(video))["reason"] == "vetoed"
 
 
-@pytest.mark.fault("M8")
+@pytest.mark.fault("M8", "K14")
 @as_root
 @under_strace
 @pytest.mark.parametrize("error", ["ENOSPC", "E2BIG", "EINVAL"])
-def test_an_attribute_that_the_other_disk_cannot_hold_refuses_no_video(fresh, clips, error):
+def test_an_attribute_that_the_other_disk_cannot_hold_keeps_its_video_where_it_is(fresh, clips, error):
     home = fresh()
     with sea_on(home):
         video = drop(home, clips)
@@ -135,8 +135,47 @@ def test_an_attribute_that_the_other_disk_cannot_hold_refuses_no_video(fresh, cl
             pytest.skip("this filesystem has no extended attributes")
         with home.nothing_lost():
             assert home.once(*failing("fsetxattr", error)).returncode == 0
+            assert group(home) == GROUP
+            assert "would lose its attribute user.tag" in refused(home)
+            assert not parts(home)
+            assert home.once().returncode == 0
             assert group(home) == FILED
-        assert not home.told("folder_refuses")
+
+
+@pytest.mark.fault("K14")
+@as_root
+def test_a_service_that_may_not_give_files_away_copies_only_its_own(fresh, clips):
+    home = fresh()
+    with sea_on(home):
+        video = drop(home, clips)
+        os.chown(video, 2001, 3001)
+        video.chmod(0o640)
+        with home.nothing_lost():
+            assert home.once("setpriv", "--bounding-set", "-chown").returncode == 0
+            assert group(home) == GROUP
+            assert "would lose its owner and its group" in refused(home)
+            assert not parts(home)
+            assert home.once().returncode == 0
+            assert group(home) == FILED
+        status = (home.root / "sea/sea-6.mp4").stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (2001, 3001, 0o640)
+
+
+@pytest.mark.fault("K3")
+@as_root
+def test_files_of_the_owners_that_are_called_like_a_copy_are_left_alone(fresh, clips):
+    home = fresh()
+    with sea_on(home) as sea:
+        mine = [
+            sea / f".sortd-{n}{end}" for n in range(1, 40) for end in (".part", "-1.part", ".new.part", "-1.new.part")
+        ]
+        for path in mine:
+            path.write_bytes(b"mine")
+        drop(home, clips)
+        with home.nothing_lost():
+            assert home.once().returncode == 0
+            assert group(home) == FILED
+            assert all(path.read_bytes() == b"mine" for path in mine)
 
 
 @pytest.mark.fault("M9")
@@ -406,4 +445,8 @@ def test_a_disk_that_cannot_refuse_to_replace_is_found_out_before_anything_is_co
         with home.nothing_lost():
             assert home.once(*failing("renameat2,linkat", "ENOSYS")).returncode == 0
             assert group(home) == GROUP
-            assert "neither" in refused(home)
+            told = {line["category"]: line["why"] for line in home.told("folder_refuses")}
+            assert told.keys() == {".", "sea"}
+            assert all("neither" in why for why in told.values())
+            assert not home.told("moved")
+            assert not parts(home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -166,6 +167,25 @@ def mergerfs(*options: str, branches: int = 1) -> Mounting:
 
 @contextlib.contextmanager
 def passthrough(where: Path, scratch: Path) -> Iterator[Path]:
+    """A FUSE server of the tests' own, whose links show other inodes: it needs no package."""
+    (behind,) = folders_in(scratch, "behind")
+    where.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", str(Path(__file__).with_name("passthrough.py")), str(behind), str(where)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+        try:
+            while not where.is_mount():
+                if server.poll() is not None:
+                    assert server.stderr is not None
+                    raise CannotMount(f"no FUSE here: {server.stderr.read().decode().strip()}")
+                time.sleep(0.02)
+            yield where
+        finally:
+            unmount(where)
+            server.kill()  # whoever still holds a file of it would keep it
+
+
+@contextlib.contextmanager
+def bindfs(where: Path, scratch: Path) -> Iterator[Path]:
     (behind,) = folders_in(scratch, "behind")
     with mounted(where, "bindfs", behind, where):
         yield where
@@ -204,6 +224,7 @@ KINDS: Mapping[str, Mounting] = {
     "mergerfs devino-hash": mergerfs("use_ino", "inodecalc=devino-hash"),
     "mergerfs of three": mergerfs("use_ino", "inodecalc=devino-hash", "category.create=eprand", branches=3),
     "fuse passthrough": passthrough,
+    "bindfs": bindfs,
     "exfat by fuse": exfat,
     "ntfs by fuse": ntfs,
     "vfat": vfat,

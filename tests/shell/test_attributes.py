@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.plain import identity_of
+from sortd.disk.plain import fingerprint, identity_of
 from sortd.disk.transfer import copy_verified, publish, withdraw
 from sortd.domain import Step
 from sortd.errors import FolderRefuses, MoveRefused, NameTaken
@@ -50,8 +50,10 @@ def step(root: Path) -> Step:
 def move(root: Path, *, back: bool = False) -> None:
     source, target = ("cats/clip.mp4", "clip.mp4") if back else ("clip.mp4", "cats/clip.mp4")
     planned = Step(PurePath(source), PurePath(target), identity_of((root / source).lstat()))
+    content = fingerprint(root / source, identity=planned.identity)
+    assert content
     (copy,) = [copy for copy in copy_verified(root, PART, [planned]) if copy]
-    publish(root, PART, [replace(planned, copy=copy)], filesystems=Filesystems())
+    publish(root, PART, [replace(planned, copy=copy)], fingerprint=content, filesystems=Filesystems())
 
 
 def facts(path: Path) -> dict[str, object]:
@@ -120,7 +122,7 @@ def test_a_copy_that_would_lose_its_owner_is_refused_before_a_byte_of_it(root: P
                 list(copy_verified(Path(), PART, [step(Path())]))
             except FolderRefuses as refused:
                 stood = Path("cats", f"{PART}.part").stat().st_size
-                withdraw(Path(), PART, [step(Path())])
+                withdraw(Path(), PART, [step(Path())], filesystems=Filesystems())
                 os.write(writing, f"{stood} {refused}".encode())
         os._exit(0)
     os.close(writing)
