@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from sortd.commands.parser import printable
 from sortd.config import Config
 from sortd.disk.guard import check_root, find
-from sortd.disk.library import Library
 from sortd.disk.marker import new_state
+from sortd.disk.walk import DEEPEST
 from sortd.disk.watch import watch
 from sortd.domain import Fingerprint, Identity, Job
 from sortd.errors import IndexDamaged, SortdError
@@ -27,6 +29,9 @@ from sortd.store.memory import INDEX_NAME, Memory
 
 PROBE_SECONDS = 5.0
 
+MOST_NAMED = 20
+"""Folders named in one finding."""
+
 Finding = dict[str, Any]
 
 
@@ -39,7 +44,7 @@ def check(config: Config) -> list[Finding]:
         _state(config),
     ]
     if root.is_dir():
-        findings += [_watcher(root, config), _folders(library_at(root, config))]
+        findings += [_watcher(root, config), _folders(config)]
     return [
         *findings,
         _decoder(config),
@@ -104,19 +109,41 @@ def _watcher(root: Path, config: Config) -> Finding:
     return _finding("watcher", ok=noticed, message=message, cure=cure)
 
 
-def _folders(library: Library) -> Finding:
-    try:
-        seen = library.folders()
-        problems = [problem for folder in seen.folders if (problem := library.rules(folder.name).problem)]
-        problems += [f"{folder} cannot be listed" for folder in seen.unreadable]
-    except SortdError as problem:
-        return _finding("folders", ok=False, message=str(problem), cure="let the service's user read it")
+def _folders(config: Config) -> Finding:
+    root = config.library.root
+    library = library_at(root, config)
+    with ExitStack() as stack:
+        with suppress(SortdError):  # of an index that cannot be read another finding tells
+            found = find(root, state=state_wished(config))
+            if found and (found.state / INDEX_NAME).exists():
+                memory = Memory.open(found.state, feature_space(config), query_only=True)
+                stack.callback(memory.database.close)
+                library.exempt(memory.index.holds_labels)
+        try:
+            scan = library.scan()
+            skipped = library.skipped()
+        except SortdError as problem:
+            return _finding("folders", ok=False, message=str(problem), cure="let the service's user read it")
+    problems = list(library.rule_problems().values())
+    problems += [f"{folder} cannot be read" for folder in scan.unreadable]
+    problems += [
+        f"{str(folder)[:80]}... is left alone: it stands more than {DEEPEST} folders deep" for folder in scan.too_deep
+    ]
+    told = _listed(problems) or "every folder and every .sortd.toml can be read"
+    if skipped:
+        names = _listed([printable(str(folder)) for folder in skipped])
+        told += f'; left alone as a system\'s own: {names}: role = "category" in its .sortd.toml uses it after all'
     return _finding(
         "folders",
         ok=not problems,
-        message="; ".join(problems) or "every folder and every .sortd.toml can be read",
-        cure="mend the .sortd.toml; until then nothing is moved there",
+        message=told,
+        cure="mend the .sortd.toml or let the service's user read the folder; until then all of it is left as it is",
     )
+
+
+def _listed(lines: list[str]) -> str:
+    more = len(lines) - MOST_NAMED
+    return "; ".join(lines[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _weights(config: Config) -> Finding:

@@ -37,6 +37,7 @@ from sortd.disk import names
 from sortd.disk.marker import RootAway
 from sortd.disk.mounts import Mount, mounts_of
 from sortd.disk.patience import Patience
+from sortd.disk.unfinished import CONTROL_FILE
 from sortd.messages import Message, RescanDue, Touched
 
 _ARRANGED: list[type[FileSystemEvent]] = [
@@ -61,7 +62,7 @@ def hint(path: str, *, folder: bool) -> Message | None:
         return None
     if name in {names.HANDS_OFF, names.FOLDER_RULES}:
         return RescanDue(f"{path} changed")
-    for mark in (names.HANDS_OFF, names.UNFINISHED_BESIDE):
+    for mark in (names.HANDS_OFF, CONTROL_FILE):
         if name.endswith(mark):
             return hint(path.removesuffix(mark), folder=False)
     worth_a_look = not names.is_left_alone(name) if folder else names.may_be_video(name)
@@ -233,7 +234,7 @@ def _listing(folder: str | None) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_mark(name: str) -> bool:
-    marks = (names.HANDS_OFF, names.FOLDER_RULES, names.UNFINISHED_BESIDE)
+    marks = (names.HANDS_OFF, names.FOLDER_RULES, CONTROL_FILE)
     return name.endswith(marks) or name.startswith(_PROBE)
 
 
