@@ -45,7 +45,8 @@ def is_no_name(part: str) -> bool:
 
 def is_video(name: str, extensions: Collection[str]) -> bool:
     """Whether a plain file of this name is taken for a video."""
-    return os.path.splitext(name)[1].lower() in extensions and not is_left_alone(name)  # noqa: PTH122  (a name, no path)
+    ending = os.path.splitext(name)[1].lower()  # noqa: PTH122  (a name, no path)
+    return ending in extensions and not is_hidden(name) and not is_unfinished(name)
 
 
 def may_be_video(name: str) -> bool:

@@ -61,11 +61,16 @@ _DOUBTFUL = re.compile(
 def is_unfinished(name: str) -> bool:
     """Whether no finished file or folder is called so."""
     lower = name.lower()
-    return lower.endswith(_ENDINGS) or lower.startswith(_SYNCHRONISERS) or _FRAGMENT.fullmatch(name) is not None
+    if lower.endswith(_ENDINGS) or lower.startswith(_SYNCHRONISERS):
+        return True
+    return ".part-frag" in lower and _FRAGMENT.fullmatch(name) is not None
 
 
 def doubtful_base(name: str) -> str | None:
     """What all files of one download or conversion begin with, where this may be one of them; None: it is not."""
+    stem = name[: name.rfind(".")]
+    if "." not in stem and "-" not in stem:
+        return None  # most names, and a scan asks for every file
     match = _DOUBTFUL.fullmatch(name)
     return None if match is None else match["base"]
 
@@ -98,12 +103,11 @@ class Growing:
         self._files = files
         self._now = time.time()
         self._sorted: list[str] | None = None
+        self._beside = [name for name in files if name.endswith((CONTROL_FILE, *BESIDE))]
 
     def has(self, name: str) -> bool:
         """Whether a file of this name is not done yet."""
-        if name + CONTROL_FILE in self._files:
-            return True
-        if any(self._is_fresh(name + mark) for mark in BESIDE if name + mark in self._files):
+        if self._beside and self._is_marked(name):
             return True
         base = doubtful_base(name)
         if base is None:
@@ -113,6 +117,11 @@ class Growing:
         if self._sorted is None:
             self._sorted = sorted(self._files)
         return any(map(self._is_fresh, siblings_of(base, self._sorted)))
+
+    def _is_marked(self, name: str) -> bool:
+        if name + CONTROL_FILE in self._files:
+            return True
+        return any(self._is_fresh(name + mark) for mark in BESIDE if name + mark in self._files)
 
     def _is_fresh(self, name: str) -> bool:
         try:
