@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePath
 from queue import SimpleQueue
 from typing import Self
@@ -38,6 +39,7 @@ from sortd.disk.marker import RootAway
 from sortd.disk.mounts import Mount, mounts_of
 from sortd.disk.patience import Patience
 from sortd.disk.unfinished import CONTROL_FILE
+from sortd.disk.walk import DEEPEST
 from sortd.messages import Message, RescanDue, Touched
 
 _ARRANGED: list[type[FileSystemEvent]] = [
@@ -150,6 +152,8 @@ class Watcher:
             self._begin(*self._events())
         except OSError as problem:
             self._note_trouble(problem)
+        except RecursionError:  # watchdog goes down the tree by os.walk, which calls itself
+            self._trouble = "folders are nested too deeply for events"
         if self._trouble:
             self._stop()
             self._poll(self._trouble)
@@ -157,7 +161,12 @@ class Watcher:
     def _poll(self, why: str) -> None:
         self.mode, self.why, self._trouble = "polling", why, ""
         try:
-            self._begin(PollingObserverVFS(os.lstat, _listing, polling_interval=self._poll_seconds), FileModifiedEvent)
+            self._begin(
+                PollingObserverVFS(
+                    os.lstat, partial(_listing, len(self._root.parts)), polling_interval=self._poll_seconds
+                ),
+                FileModifiedEvent,
+            )
         except OSError as problem:
             self._stop()
             self.why = f"{self._root} cannot be watched: {problem.strerror}"
@@ -227,8 +236,13 @@ class _Handler(FileSystemEventHandler):
                 self._tell(os.fsdecode(path), folder=event.is_directory)
 
 
-def _listing(folder: str | None) -> Iterator[os.DirEntry[str]]:
-    """What a polling round looks at: no symlinked folders, nothing left alone but the marks that speak of others."""
+def _listing(above: int, folder: str | None) -> Iterator[os.DirEntry[str]]:
+    """What a polling round looks at: no symlinked folders, nothing left alone but the marks that speak of others.
+
+    Nor what stands too deep; `above`: how many folders lead to the root.
+    """
+    if folder is not None and len(PurePath(folder).parts) - above > DEEPEST:
+        return iter(())
     with os.scandir(folder) as entries:
         return iter([entry for entry in entries if not names.is_left_alone(entry.name) or _is_mark(entry.name)])
 
