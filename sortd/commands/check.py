@@ -6,17 +6,20 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path, PurePath
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from sortd.commands.parser import printable
 from sortd.config import Config
 from sortd.disk.filesystem_probe import survey
 from sortd.disk.guard import check_root, find
 from sortd.disk.library import Library
 from sortd.disk.marker import new_state
 from sortd.disk.plain import identity_of
+from sortd.disk.walk import DEEPEST
 from sortd.disk.watch import watch
 from sortd.disk.writers import Writers
 from sortd.domain import FilesystemAbilities, Fingerprint, Job, Needs
@@ -37,6 +40,9 @@ PROBE_SECONDS = 5.0
 
 MOST_ASKED = 200
 """Videos of which it is asked who writes them."""
+
+MOST_NAMED = 20
+"""Folders named in one finding."""
 
 CONFINEMENT_CURE = (
     "use a kernel with seccomp or Landlock (Linux 5.13), and let the service manager or container allow them;"
@@ -59,7 +65,7 @@ def check(config: Config) -> list[Finding]:
     ]
     if root.is_dir():
         library = library_at(root, config)
-        findings += [_watcher(root, config), _folders(library), _filesystems(library), _writers(library)]
+        findings += [_watcher(root, config), _folders(config), _filesystems(library), _writers(library)]
     return [
         *findings,
         _decoder(config),
@@ -124,18 +130,35 @@ def _watcher(root: Path, config: Config) -> Finding:
     return _finding("watcher", ok=noticed, message=message, cure=cure)
 
 
-def _folders(library: Library) -> Finding:
-    try:
-        seen = library.folders()
-        problems = [problem for folder in seen.folders if (problem := library.rules(folder.name).problem)]
-        problems += [f"{folder} cannot be listed" for folder in seen.unreadable]
-    except SortdError as problem:
-        return _finding("folders", ok=False, message=str(problem), cure="let the service's user read it")
+def _folders(config: Config) -> Finding:
+    root = config.library.root
+    library = library_at(root, config)
+    with ExitStack() as stack:
+        with suppress(SortdError):  # of an index that cannot be read another finding tells
+            found = find(root, state=state_wished(config))
+            if found and (found.state / INDEX_NAME).exists():
+                memory = Memory.open(found.state, feature_space(config), query_only=True)
+                stack.callback(memory.database.close)
+                library.exempt(memory.index.holds_labels)
+        try:
+            scan = library.scan()
+            skipped = library.skipped()
+        except SortdError as problem:
+            return _finding("folders", ok=False, message=str(problem), cure="let the service's user read it")
+    problems = list(library.rule_problems().values())
+    problems += [f"{folder} cannot be read" for folder in scan.unreadable]
+    problems += [
+        f"{str(folder)[:80]}... is left alone: it stands more than {DEEPEST} folders deep" for folder in scan.too_deep
+    ]
+    told = _listed(problems) or "every folder and every .sortd.toml can be read"
+    if skipped:
+        names = _listed([printable(str(folder)) for folder in skipped])
+        told += f'; left alone as a system\'s own: {names}: role = "category" in its .sortd.toml uses it after all'
     return _finding(
         "folders",
         ok=not problems,
-        message="; ".join(problems) or "every folder and every .sortd.toml can be read",
-        cure="mend the .sortd.toml; until then nothing is moved there",
+        message=told,
+        cure="mend the .sortd.toml or let the service's user read the folder; until then all of it is left as it is",
     )
 
 
@@ -191,6 +214,11 @@ def _limits(seen: FilesystemAbilities) -> str:
     }
     names = [what for what, has in lacking.items() if not has]
     return f" (without {', '.join(names)})" if names else ""
+
+
+def _listed(lines: list[str]) -> str:
+    more = len(lines) - MOST_NAMED
+    return "; ".join(lines[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _weights(config: Config) -> Finding:

@@ -65,6 +65,7 @@ def opened(config: Config, found: Found | None) -> Iterator[Reading | None]:
     try:
         root = config.library.root
         library = library_at(root, config)
+        library.exempt(memory.index.holds_labels)
         judge = Judge(memory, library, probation=config.move.probation, target_precision=config.move.target_precision)
         with memory.database.snapshot():
             judge.classifier = _serving(memory, found.state)

@@ -5,18 +5,30 @@ Every path taken or given is relative to the root. Symlinks are never followed, 
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from sortd.disk import names
 from sortd.disk.plain import ABSENT, fingerprint, identity_of, status_of
 from sortd.disk.rules import FolderRules, Role, RuleBook
+from sortd.disk.system_folders import Kind, is_snapshot, kind_of
+from sortd.disk.unfinished import (
+    BESIDE,
+    CONTROL_FILE,
+    Growing,
+    doubtful_base,
+    is_fresh,
+    is_recent,
+    is_unfinished,
+    siblings_of,
+)
+from sortd.disk.walk import Visit, is_too_deep, read_folder, walk
 from sortd.disk.writers import Writers, writers_of
 from sortd.domain import Category, Fingerprint, Identity, Place, Sighting
 from sortd.errors import LibraryUnavailable
@@ -37,6 +49,8 @@ class Scan:
 
     videos: Mapping[PurePath, Identity]
     unreadable: Sequence[PurePath]
+    too_deep: Sequence[PurePath] = ()
+    """Folders left alone, for they stand too deep."""
 
     def __iter__(self) -> Iterator[PurePath]:
         """The videos."""
@@ -59,14 +73,6 @@ class Categories:
         return any(PurePath(category).is_relative_to(folder) for folder in self.unreadable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """The names in one folder: its subfolders and its plain files."""
-
-    folders: list[str]
-    files: set[str]
-
-
 class Library:
     """The tree below a root; `levels`, `extensions` and `ignore` are the configuration's.
 
@@ -81,6 +87,12 @@ class Library:
         self._extensions = names.extensions_of(extensions)
         self._ignored = re.compile("|".join(fnmatch.translate(pattern.rstrip("/")) for pattern in ignore) or r"(?!)")
         self._rules = RuleBook(root)
+        self._holds_labels: Callable[[Folder], bool] = lambda _: False
+        self._listed: tuple[PurePath, int, list[str]] | None = None
+
+    def exempt(self, holds_labels: Callable[[Folder], bool]) -> None:
+        """Leave no folder alone for a doubtful name alone that holds labels, as this tells."""
+        self._holds_labels = holds_labels
 
     def scan(self) -> Scan:
         """Every video. Raises LibraryUnavailable where the root itself cannot be listed."""
@@ -93,18 +105,23 @@ class Library:
         """Every video in this folder and its subfolders; none where there is no such folder."""
         videos: dict[PurePath, Identity] = {}
         unreadable: list[PurePath] = []
-        waiting = [folder] if self._is_reached(folder) else []
-        while waiting:
-            folder = waiting.pop()
-            try:
-                listing = self._list(folder)
-                videos |= self._identities(self._videos(folder, listing), unreadable)
-            except OSError as problem:
-                if problem.errno not in ABSENT or folder == ROOT:
-                    unreadable.append(folder)
-                continue
-            waiting += self._subfolders(folder, listing)
-        return Scan(videos, unreadable)
+        too_deep: list[PurePath] = []
+
+        def enters(folder: PurePath) -> bool:
+            if self._is_left_out(folder):
+                return False
+            if is_too_deep(self._base, folder):
+                too_deep.append(folder)
+                return False
+            return True
+
+        for visit in walk(self.root, folder, enters=enters) if self._is_reached(folder) else ():
+            if visit.problem is None:
+                unreadable += [visit.folder / name for name in visit.unreadable]
+                videos.update(self._identities(visit, unreadable))
+            elif visit.problem.errno not in ABSENT or visit.folder == ROOT:
+                unreadable.append(visit.folder)
+        return Scan(videos, unreadable, too_deep)
 
     def is_video(self, path: PurePath) -> bool:
         """Whether a plain file at this path would be one of the library's videos, by its name and its folders."""
@@ -142,6 +159,20 @@ class Library:
             return known if known and known.path == path else None
         return Sighting(path, content, identity)
 
+    def rests(self, path: PurePath) -> bool:
+        """Whether a plain file stands where none of the library's videos does.
+
+        By the rules of today it is none: what is known of it is kept until they change, or the file goes.
+        """
+        if path.is_absolute() or ".." in path.parts:
+            return False
+        try:
+            return self._is_below_folders(path) and status_of(self._at(path)) is not None
+        except OSError as problem:
+            if problem.errno in ABSENT:
+                return False
+            raise LibraryUnavailable(f"{path} cannot be looked at: {problem.strerror}") from problem
+
     def writers(self, path: PurePath) -> Writers:
         """Whether somebody still has the file open for writing."""
         return writers_of(self.root / path)
@@ -171,26 +202,58 @@ class Library:
 
     def folders(self) -> Categories:
         """The categories: every folder exactly `levels` deep, and those above that hold videos themselves."""
+        standing, unreadable = self._category_folders()
         found = []
-        unreadable = []
-        waiting = [ROOT]
-        while waiting:
-            folder = waiting.pop()
+        for folder in standing:
+            category = self._category(folder)
             try:
                 status = os.lstat(self._at(folder))
-                deep = len(folder.parts) == self._levels
-                listing = _Listing([], set()) if deep else self._list(folder)
             except OSError as problem:
-                if folder == ROOT:
-                    raise LibraryUnavailable(f"{self.root} cannot be listed: {problem.strerror}") from problem
                 if problem.errno not in ABSENT:
                     unreadable.append(folder)
                 continue
-            waiting += self._subfolders(folder, listing)
-            category = self._category(folder)
-            if category is not None and (deep or any(True for _ in self._videos(folder, listing))):
+            if category is not None:
                 found.append(Folder(category, status.st_dev, status.st_ino))
         return Categories(sorted(found, key=lambda folder: folder.name), unreadable)
+
+    def _category_folders(self) -> tuple[list[PurePath], list[PurePath]]:
+        """The folders that may be categories, whatever their rules say, and those that could not be listed."""
+        found: list[PurePath] = []
+        unreadable: list[PurePath] = []
+
+        def enters(folder: PurePath) -> bool:
+            if self._is_left_out(folder, unusable=False):
+                return False
+            if len(folder.parts) == self._levels:
+                found.append(folder)
+            return len(folder.parts) < self._levels and not self._is_left_out(folder)
+
+        for visit in walk(self.root, ROOT, enters=enters):
+            if visit.problem is not None:
+                if visit.folder == ROOT:
+                    raise LibraryUnavailable(f"{self.root} cannot be listed: {visit.problem.strerror}")
+                if visit.problem.errno not in ABSENT:
+                    unreadable.append(visit.folder)
+            elif visit.folder != ROOT and any(True for _ in self._videos(visit)):
+                found.append(visit.folder)
+        return found, unreadable
+
+    def skipped(self) -> list[PurePath]:
+        """The folders that are left alone as a system's own, by their names or as snapshots; not the hidden ones."""
+        found: list[PurePath] = []
+
+        def enters(folder: PurePath) -> bool:
+            if self._is_systems(folder):
+                found.append(folder)
+            return not self._is_left_out(folder) and not is_too_deep(self._base, folder)
+
+        for _ in walk(self.root, ROOT, enters=enters):
+            pass
+        return sorted(found)
+
+    def rule_problems(self) -> Mapping[PurePath, str]:
+        """What is wrong with the rule files that were read last, by their folders."""
+        return self._rules.problems
 
     def rules(self, category: Category) -> FolderRules:
         """What the owner said of this category; the nearest `.sortd.toml` upwards counts."""
@@ -203,11 +266,10 @@ class Library:
 
     def companions(self, path: PurePath) -> tuple[PurePath, ...]:
         """The plain files beside a video that travel with it."""
-        try:
-            files = self._list(path.parent).files
-        except OSError as problem:
-            raise LibraryUnavailable(f"{path.parent} cannot be listed: {problem.strerror}") from problem
-        found = names.companions(path.name, files, extensions=self._extensions)
+        visit = read_folder(self.root, path.parent)
+        if visit.problem is not None:
+            raise LibraryUnavailable(f"{path.parent} cannot be listed: {visit.problem.strerror}") from visit.problem
+        found = names.companions(path.name, visit.files, extensions=self._extensions)
         return tuple(path.parent / name for name in found)
 
     def _category(self, folder: PurePath) -> Category | None:
@@ -226,65 +288,89 @@ class Library:
             if problem.errno in ABSENT:
                 return None
             raise LibraryUnavailable(f"{path} cannot be looked at: {problem.strerror}") from problem
-        unfinished = os.path.lexists(f"{self._at(path)}{names.UNFINISHED_BESIDE}")
-        return None if unfinished else status
+        return None if status is None or self._is_unfinished(path, status) else status
 
     def _at(self, path: PurePath) -> str:
         return f"{self._base}{path}"
 
-    def _identities(self, videos: Iterable[str], unreadable: list[PurePath]) -> Iterator[tuple[PurePath, Identity]]:
-        for path in videos:
+    def _identities(self, visit: Visit, unreadable: list[PurePath]) -> Iterator[tuple[PurePath, Identity]]:
+        for path, entry in self._videos(visit):
             try:
-                status = status_of(self._base + path)
-            except OSError:
-                unreadable.append(PurePath(path))
+                status = entry.stat(follow_symlinks=False)
+            except OSError as problem:
+                if problem.errno not in ABSENT:
+                    unreadable.append(PurePath(path))
                 continue
-            if status is not None:
+            if stat.S_ISREG(status.st_mode):
                 yield PurePath(path), identity_of(status)
+
+    def _is_unfinished(self, path: PurePath, status: os.stat_result) -> bool:
+        """Whether a file that could be a video by its name is still being written, by what stands beside it."""
+        if os.path.lexists(self._at(path) + CONTROL_FILE):
+            return True
+        siblings = [path.name + mark for mark in BESIDE if os.path.lexists(self._at(path) + mark)]
+        base = doubtful_base(path.name)
+        if base is not None:
+            if is_recent(status.st_ctime, now=time.time()):
+                return True
+            siblings += siblings_of(base, self._names_beside(path))
+        return any(map(is_fresh, (self._at(path.parent / name) for name in siblings)))
+
+    def _names_beside(self, path: PurePath) -> list[str]:
+        """The names in a file's folder, sorted; listed again only when that changed."""
+        changed = os.lstat(self._at(path.parent)).st_mtime_ns
+        if self._listed is None or self._listed[:2] != (path.parent, changed):
+            self._listed = path.parent, changed, sorted(read_folder(self.root, path.parent).files)
+        return self._listed[2]
 
     def _is_below_folders(self, path: PurePath) -> bool:
         """Whether all above the path are folders, not symlinks to some."""
         return all(stat.S_ISDIR(os.lstat(self._at(folder)).st_mode) for folder in path.parents[:-1])
 
-    def _list(self, folder: PurePath) -> _Listing:
-        if not self._is_below_folders(folder):
-            raise NotADirectoryError(errno.ENOTDIR, "a symlink on the way", str(folder))
-        no_follow = 0 if folder == ROOT else os.O_NOFOLLOW
-        descriptor = os.open(self._at(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_follow)
-        try:
-            with os.scandir(descriptor) as entries:
-                listing = _Listing([], set())
-                for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
-                        listing.files.add(entry.name)
-                    elif entry.is_dir(follow_symlinks=False):
-                        listing.folders.append(entry.name)
-                return listing
-        finally:
-            os.close(descriptor)
-
-    def _subfolders(self, folder: PurePath, listing: _Listing) -> list[PurePath]:
-        return [folder / name for name in listing.folders if not self._is_left_out(folder / name)]
-
-    def _videos(self, folder: PurePath, listing: _Listing) -> Iterator[str]:
+    def _videos(self, visit: Visit) -> Iterator[tuple[str, os.DirEntry[str]]]:
         # Text, not paths: a rescan comes here for every file, and paths would cost it half its time.
-        prefix = "" if folder == ROOT else f"{folder}/"
-        for name in listing.files:
+        prefix = "" if visit.folder == ROOT else f"{visit.folder}/"
+        growing = Growing(visit.files)
+        for name, entry in visit.files.items():
             if (
                 names.is_video(name, self._extensions)
-                and name + names.UNFINISHED_BESIDE not in listing.files
                 and not self._ignored.match(prefix + name)
+                and not growing.has(name)
             ):
-                yield prefix + name
+                yield prefix + name, entry
 
     def _is_reached(self, folder: PurePath) -> bool:
         """Whether a walk from the root comes to this folder."""
-        if folder.is_absolute():
+        if folder.is_absolute() or is_too_deep(self._base, folder):
             return False
         return not any(self._is_left_out(above) for above in (folder, *folder.parents) if above != ROOT)
 
-    def _is_left_out(self, folder: PurePath) -> bool:
-        if names.is_left_alone(folder.name) or self._ignored.match(str(folder)):
+    def _is_left_out(self, folder: PurePath, *, unusable: bool = True) -> bool:
+        """Whether nothing is looked at in a folder; `unusable`: nor where its rules cannot be read.
+
+        What the owner wants of such a folder is not known: all in it rests, but it may be a category still.
+        """
+        name = folder.name
+        if names.is_hidden(name) or is_unfinished(name) or self._ignored.match(str(folder)):
             return True
         rules = self._rules.own(folder)
-        return rules is not None and rules.role is Role.IGNORE
+        if rules is not None and ((rules.problem and unusable) or rules.role is Role.IGNORE):
+            return True
+        return self._is_systems(folder, rules)
+
+    def _is_systems(self, folder: PurePath, rules: FolderRules | None = None) -> bool:
+        """Whether a folder is left alone as a system's own: by its name, or as a snapshot."""
+        kind = kind_of(folder.name)
+        if kind is Kind.OWNERS and not is_snapshot(self._at(folder)):
+            return False
+        rules = rules or self._rules.own(folder)
+        if rules is not None and rules.says_role:
+            return False
+        return kind is Kind.SYSTEMS or not self._is_kept(folder)
+
+    def _is_kept(self, folder: PurePath) -> bool:
+        try:
+            status = os.lstat(self._at(folder))
+        except OSError:
+            return False
+        return self._holds_labels(Folder(Category(str(folder)), status.st_dev, status.st_ino))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import reprlib
+import textwrap
 import tomllib
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,7 +16,7 @@ from sortd.disk.names import FOLDER_RULES
 from sortd.disk.plain import ABSENT, identity_of, open_plain, status_of
 from sortd.domain import Identity
 
-_LARGEST = 64 * 1024
+_LARGEST = 8 * 1024  # bytes; such a file holds four short lines
 
 
 class Role(StrEnum):
@@ -32,10 +35,12 @@ class Role(StrEnum):
 class FolderRules:
     """What the owner said of a folder; these are the defaults.
 
-    `problem` is a sentence where the file could not be used: then nothing is moved there on its own.
+    `problem` is a sentence where the file could not be used: then the folder is left as it is.
     """
 
     role: Role = Role.CATEGORY
+    says_role: bool = False
+    """Whether the owner said what the folder is to be."""
     describe: str = ""
     automatic: bool = True
     target_precision: float | None = None
@@ -48,16 +53,21 @@ class RuleBook:
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
         self._read: dict[PurePath, tuple[Identity, FolderRules]] = {}
+        self.problems: dict[PurePath, str] = {}
+        """What is wrong with the files that were read last."""
 
     def own(self, folder: PurePath) -> FolderRules | None:
         """The rules that stand in this very folder; None where there are none."""
         path = f"{self._root}/{folder}/{FOLDER_RULES}"
-        if not os.path.lexists(path):
-            return None
         try:
-            return self._load(folder, path)
+            rules = self._load(folder, path) if os.path.lexists(path) else None
         except OSError as problem:
-            return None if problem.errno in ABSENT else _unusable(f"{folder / FOLDER_RULES}: {problem.strerror}")
+            rules = None if problem.errno in ABSENT else _unusable(str(problem.strerror))
+        if rules is not None and rules.problem:
+            self.problems[folder] = f"{folder / FOLDER_RULES}: {rules.problem}"
+            return replace(rules, problem=self.problems[folder])
+        self.problems.pop(folder, None)
+        return rules
 
     def nearest(self, folder: PurePath) -> FolderRules:
         """The rules of the folder, or of the nearest above it that has some; the root has none."""
@@ -72,32 +82,54 @@ class RuleBook:
     def _load(self, folder: PurePath, path: str) -> FolderRules:
         status = status_of(path)
         if status is None:
-            return _unusable(f"{folder / FOLDER_RULES}: not a plain file")
+            return _unusable("not a plain file")
         identity = identity_of(status)
         known = self._read.get(folder)
         if known and known[0] == identity:
             return known[1]
         with open_plain(path) as file:
-            rules = parse(file.read(_LARGEST))
-        if rules.problem:
-            rules = replace(rules, problem=f"{folder / FOLDER_RULES}: {rules.problem}")
-        self._read[folder] = (identity, rules)
+            content = file.read(_LARGEST + 1)
+            changed = identity_of(os.fstat(file.fileno())) != identity
+        rules = parse(content)
+        if not changed:
+            self._read[folder] = (identity, rules)
         return rules
 
 
 def parse(content: bytes) -> FolderRules:
-    """Rules from the text of a `.sortd.toml`."""
+    """Rules from the text of a `.sortd.toml`; whatever is wrong with it is the rules' problem."""
+    if len(content) > _LARGEST:
+        return _unusable(f"larger than {_LARGEST} bytes")
     try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        return _unusable(str(problem))
-    read: dict[str, Any] = {}
-    for key, value in table.items():
-        fitting = _READERS[key](value) if key in _READERS else None
-        if fitting is None:
-            return _unusable(f"{key} = {value!r} is not one of {_EXPECTED}")
-        read[key] = fitting
-    return FolderRules(**read)
+        table = tomllib.loads(_text(content))
+        read: dict[str, Any] = {}
+        for key, value in table.items():
+            fitting = _READERS[key](value) if key in _READERS else None
+            if fitting is None:
+                return _unusable(f"{_brief(key)} = {_brief(value)} is not one of {_EXPECTED}")
+            read[key] = fitting
+    except (RecursionError, MemoryError):
+        return _unusable("its values are nested too deeply")
+    except Exception as problem:  # noqa: BLE001 - of what a stranger's file makes a parser say nothing is certain
+        return _unusable(_brief_line(str(problem)))
+    return FolderRules(**read, says_role="role" in read)
+
+
+def _text(content: bytes) -> str:
+    """What editors of all systems write: UTF-8 or UTF-16 with a byte order mark, lines that end in CR, LF or both."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16")
+    else:
+        text = content.decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _brief(value: Any) -> str:  # noqa: ANN401  (whatever TOML holds)
+    return reprlib.repr(value)
+
+
+def _brief_line(text: str) -> str:
+    return textwrap.shorten(text.encode("unicode_escape").decode(), 200)
 
 
 _EXPECTED = (

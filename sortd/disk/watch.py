@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePath
 from queue import SimpleQueue
 from typing import Self
@@ -38,6 +39,8 @@ from sortd.disk.atomic_file import beside, opened
 from sortd.disk.marker import RootAway
 from sortd.disk.mounts import Mount, mounts_of
 from sortd.disk.patience import Patience
+from sortd.disk.unfinished import CONTROL_FILE
+from sortd.disk.walk import DEEPEST
 from sortd.messages import Message, RescanDue, Touched
 
 _ARRANGED: list[type[FileSystemEvent]] = [
@@ -63,7 +66,7 @@ def hint(path: str, *, folder: bool) -> Message | None:
         return None
     if name in {names.HANDS_OFF, names.FOLDER_RULES}:
         return RescanDue(f"{path} changed")
-    for mark in (names.HANDS_OFF, names.UNFINISHED_BESIDE):
+    for mark in (names.HANDS_OFF, CONTROL_FILE):
         if name.endswith(mark):
             return hint(path.removesuffix(mark), folder=False)
     worth_a_look = not names.is_left_alone(name) if folder else names.may_be_video(name)
@@ -147,6 +150,8 @@ class Watcher:
             self._begin(*self._events())
         except OSError as problem:
             self._note_trouble(problem)
+        except RecursionError:  # watchdog goes down the tree by os.walk, which calls itself
+            self._trouble = "folders are nested too deeply for events"
         if self._trouble:
             self._stop()
             self._poll(self._trouble)
@@ -154,7 +159,12 @@ class Watcher:
     def _poll(self, why: str) -> None:
         self.mode, self.why, self._trouble = "polling", why, ""
         try:
-            self._begin(PollingObserverVFS(os.lstat, _listing, polling_interval=self._poll_seconds), FileModifiedEvent)
+            self._begin(
+                PollingObserverVFS(
+                    os.lstat, partial(_listing, len(self._root.parts)), polling_interval=self._poll_seconds
+                ),
+                FileModifiedEvent,
+            )
         except OSError as problem:
             self._stop()
             self.why = f"{self._root} cannot be watched: {problem.strerror}"
@@ -224,14 +234,19 @@ class _Handler(FileSystemEventHandler):
                 self._tell(os.fsdecode(path), folder=event.is_directory)
 
 
-def _listing(folder: str | None) -> Iterator[os.DirEntry[str]]:
-    """What a polling round looks at: no symlinked folders, nothing left alone but the marks that speak of others."""
+def _listing(above: int, folder: str | None) -> Iterator[os.DirEntry[str]]:
+    """What a polling round looks at: no symlinked folders, nothing left alone but the marks that speak of others.
+
+    Nor what stands too deep; `above`: how many folders lead to the root.
+    """
+    if folder is not None and len(PurePath(folder).parts) - above > DEEPEST:
+        return iter(())
     with os.scandir(folder) as entries:
         return iter([entry for entry in entries if not names.is_left_alone(entry.name) or _is_mark(entry.name)])
 
 
 def _is_mark(name: str) -> bool:
-    marks = (names.HANDS_OFF, names.FOLDER_RULES, names.UNFINISHED_BESIDE)
+    marks = (names.HANDS_OFF, names.FOLDER_RULES, CONTROL_FILE)
     return name.endswith(marks) or name.startswith(f".{_PROBE}.")
 
 

@@ -44,8 +44,9 @@ Fact = Labelled | Withdrawn | Confirmed | Returned
 
 def reconcile(record: Record, before: Standing, now: Standing) -> Fact | None:
     """Tell what the owner did, from where the video stood when last looked at and where it stands now."""
-    if not now:
-        # Deleted, or half of a move whose other half comes next.
+    if not now or now == before:
+        # Deleted, or half of a move whose other half comes next; or nothing was moved, and what the rules of today
+        # make of its place is no deed of the owner's.
         return None
     folders = sorted({place.category for place in now if place.category is not None})
     home = record.home
@@ -53,6 +54,9 @@ def reconcile(record: Record, before: Standing, now: Standing) -> Fact | None:
         if record.placed_by is Placer.SORTD and _rearranged(home, before, now):
             return Confirmed(home)
         # At home; further copies, in the root or elsewhere, change nothing.
+        return None
+    if home is not None and any(place.category is None and place.below.is_relative_to(home) for place in now):
+        # In its home's folder, which is no category now: it rests.
         return None
     if folders:
         # Of two folders at once the first by name: arbitrary, but the same on every run.

@@ -29,7 +29,7 @@ class Deeds:
     def note(self, clip: Fingerprint, before: Standing) -> bool:
         """Keep what the owner did with a video that stood so before; whether a label came, changed or went."""
         index = self._memory.index
-        sightings = index.sightings(clip)
+        sightings = index.sightings(clip, resting=True)
         record = index.record(clip)
         fact = reconcile(record, before, self.standing(sightings))
         if fact is None:

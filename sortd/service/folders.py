@@ -38,7 +38,9 @@ class Folders:
         gone = {change.name for change in changes if isinstance(change, Gone)}
         # Of one that went a moment ago the files may not have been looked at yet: they vanish with those of this one.
         before = {old.name for old in known if not old.present} - {folder.name for folder in seen.folders}
-        taken = sum(len(self._memory.index.paths_below(PurePath(name))) for name in gone | before)
+        # One that stands, but is no category by its rules or by the settings, takes nothing with it.
+        vanished = [name for name in gone | before if self._library.folder(name) is None]
+        taken = sum(len(self._memory.index.paths_below(PurePath(name))) for name in vanished)
         self.gone_unseen = bool(gone) and brake(taken)
         labels = 0
         for change in changes:

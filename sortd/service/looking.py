@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import PurePath
 
 from sortd.disk.guard import Guard
-from sortd.disk.library import UNREADABLE, Library
+from sortd.disk.library import UNREADABLE, Library, Scan
 from sortd.disk.marker import RootAway
+from sortd.disk.names import FOLDER_RULES
 from sortd.disk.writers import Writers
 from sortd.domain import Fingerprint, Identity, Record, Sighting
 from sortd.errors import LibraryUnavailable, SortdError
@@ -63,6 +64,8 @@ class Looker:
         self._unforeseen: dict[PurePath, str] = {}
         self._scan_due = False
         self._scan_passed = False
+        self._problems: dict[PurePath, str] = {}
+        self._too_deep: set[PurePath] = set()
         self.label_changes = 0
         """How many labels came, changed or went since it was last asked."""
         self.brake = Brake(memory, tell)
@@ -227,7 +230,22 @@ class Looker:
             for path, identity in kept_less:
                 self._memory.index.complete(path, identity)
         self._scan_passed = True
-        return iter([*paths, *(path for path in known if not scan.hides(path))])
+        rested = (path for path in self._memory.index.resting() if path not in scan.videos)
+        ended = [path for path in rested if not self._library.rests(path)]
+        self._tell_problems(scan)
+        return iter([*paths, *(path for path in (*known, *ended) if not scan.hides(path))])
+
+    def _tell_problems(self, scan: Scan) -> None:
+        """Say once of each folder that it is left as it is, and why."""
+        problems = dict(self._library.rule_problems())
+        for folder, why in problems.items():
+            if self._problems.get(folder) != why:
+                self._tell("rules_unusable", path=folder / FOLDER_RULES, why=why)
+        self._problems = problems
+        news = [folder for folder in scan.too_deep if folder not in self._too_deep]
+        if news:
+            self._tell("folders_too_deep", path=news[0], count=len(news))
+        self._too_deep = set(scan.too_deep)
 
     def _look_at(self, paths: list[PurePath]) -> set[Fingerprint]:
         """Look at these; what nobody foresaw about one of them is told of that one, and the others go on."""
@@ -251,21 +269,21 @@ class Looker:
         index = self._memory.index
         with self._memory.transaction():
             self._refresh_folders()
-            stood = {path: index.known(path) for path in paths}
+            stood = {path: index.known(path, resting=True) for path in paths}
             stands = self._seen(stood)
             old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
             affected = {s.fingerprint for s in (*old.values(), *stands.values()) if s is not None}
             before = {clip: self._deeds.standing(index.sightings(clip, lost=True)) for clip in affected}
             for path, sighting in stands.items():
                 if sighting is None:
-                    index.lose(path)
+                    self._lose(path)
                 elif index.see(sighting, now=self._wall()):
                     self._tell("found", path=path)
             for clip in affected:
                 self._verify(clip, looked_at=set(paths))
             for path, known in old.items():
                 sighting = stands[path]
-                if sighting is not None and not index.sightings(known.fingerprint):
+                if sighting is not None and not index.sightings(known.fingerprint, resting=True):
                     self._hand_on(known.fingerprint, sighting.fingerprint)
             for clip in affected:
                 self.label_changes += self._deeds.note(clip, before[clip])
@@ -307,7 +325,7 @@ class Looker:
     def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
         """Look at the video's other copies too, so that the order of hints does not matter."""
         index = self._memory.index
-        for sighting in index.sightings(clip):
+        for sighting in index.sightings(clip, resting=True):
             if sighting.path in looked_at or not _changed(sighting, self._stat(sighting.path)):
                 continue
             found = self._library.look(sighting.path, sighting)
@@ -315,8 +333,15 @@ class Looker:
                 # A link was made to it, or its mode was changed: it stands where it stood.
                 index.see(found, now=self._wall())
             else:
-                index.lose(sighting.path)
+                self._lose(sighting.path)
                 self._touched.add(sighting.path)
+
+    def _lose(self, path: PurePath) -> None:
+        """No video stands at this path: what stood there is gone, or it rests by the owner's rules."""
+        if self._memory.index.known(path, resting=True) and self._library.rests(path):
+            self._memory.index.rest(path)
+        else:
+            self._memory.index.lose(path)
 
 
 def _changed(known: Sighting, identity: Identity | None) -> bool:

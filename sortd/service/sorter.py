@@ -65,6 +65,7 @@ class Sorter:
     ) -> None:
         self.memory = memory
         self._library = library
+        library.exempt(memory.index.holds_labels)
         self._guard = guard
         self._config = config
         self._wall = wall

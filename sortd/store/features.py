@@ -11,6 +11,7 @@ from sortd.domain import Category, Feature, FeatureSpace, Fingerprint, Matrix, P
 from sortd.judgement.decide import LEFT_TO_THE_OWNER
 from sortd.judgement.fuse import fuse
 from sortd.store.database import Database, category_of, parsed
+from sortd.store.index import RESTS
 
 _UNSORTED = (
     "SELECT v.fingerprint FROM videos v WHERE v.home IS NULL"
@@ -111,13 +112,13 @@ class Features:
         self._db.execute(f"DELETE FROM features WHERE NOT ({kept})")
 
     def labels(self, space: FeatureSpace) -> Iterator[tuple[Fingerprint, int, Category]]:
-        """The owner's labels, of videos (present or not) that have a vector, in categories that stand.
+        """The owner's labels, of videos (present or not) that have a vector, in categories that stand; none that rest.
 
         Each with its category's number and name: the number stays when the folder is renamed.
         """
         rows = self._db.execute(
             "SELECT v.fingerprint, c.id, c.name FROM videos v JOIN categories c ON c.id = v.home AND c.present"
-            f" WHERE v.placed_by = 'owner' AND {complete(space)} ORDER BY v.fingerprint"
+            f" WHERE v.placed_by = 'owner' AND {complete(space)} AND NOT {RESTS} ORDER BY v.fingerprint"
         )
         for row in rows:
             yield Fingerprint(row[0]), row[1], category_of(row[2])

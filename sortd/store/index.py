@@ -8,10 +8,20 @@ from pathlib import PurePath
 from typing import Any
 
 from sortd.domain import Category, Fingerprint, Identity, Placer, Reason, Record, Sighting
+from sortd.judgement.categories import Folder
 from sortd.store.database import IDENTITY, Database, blob, category_of, identity_from, identity_values, path_of
 
 PRESENT = "EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND NOT f.gone)"
 """SQL: the video `v` stands somewhere."""
+
+_RESTS = 3
+"""In `files.gone`: the file stands there, but by the owner's rules of today it is no video of the library."""
+
+RESTS = (
+    f"(EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND f.gone = {_RESTS})"
+    " AND NOT EXISTS (SELECT 1 FROM files f WHERE f.fingerprint = v.fingerprint AND NOT f.gone))"
+)
+"""SQL: the video `v` only rests."""
 
 _SIGHTING = f"SELECT path, fingerprint, {IDENTITY} FROM files"
 
@@ -98,9 +108,13 @@ class Index:
         """Nothing stands at this path now; what stood there is kept until a whole scan has passed."""
         self._db.execute("UPDATE files SET gone = 1 WHERE path = ?", blob(path))
 
+    def rest(self, path: PurePath) -> None:
+        """A file stands at this path still, but by the rules of today it is none of the library's videos."""
+        self._db.execute(f"UPDATE files SET gone = {_RESTS} WHERE path = ?", blob(path))
+
     def begin_scan(self) -> None:
         """What was lost before this scan can be told from what is lost while it runs."""
-        self._db.execute("UPDATE files SET gone = 2 WHERE gone")
+        self._db.execute("UPDATE files SET gone = 2 WHERE gone = 1")
 
     def forget_lost(self, *, now: float) -> list[Fingerprint]:
         """A scan has passed and nothing is left to settle: what was lost before it was no move half seen.
@@ -123,8 +137,8 @@ class Index:
     def vanished(self) -> tuple[int, int]:
         """Videos that were lost and not yet forgotten and stand nowhere, and all that stood before."""
         (lost,) = self._db.execute(
-            "SELECT count(DISTINCT fingerprint) FROM files l WHERE gone AND NOT EXISTS"
-            " (SELECT 1 FROM files f WHERE f.fingerprint = l.fingerprint AND NOT f.gone)"
+            "SELECT count(DISTINCT fingerprint) FROM files l WHERE gone IN (1, 2) AND NOT EXISTS"
+            f" (SELECT 1 FROM files f WHERE f.fingerprint = l.fingerprint AND f.gone IN (0, {_RESTS}))"
         ).fetchone()
         (stood,) = self._db.execute("SELECT count(DISTINCT fingerprint) FROM files").fetchone()
         return int(lost), int(stood)
@@ -146,9 +160,9 @@ class Index:
             before,
         )
 
-    def known(self, path: PurePath) -> Sighting | None:
-        """What stood at this path at the last look."""
-        row = self._db.execute(f"{_SIGHTING} WHERE path = ? AND NOT gone", blob(path)).fetchone()
+    def known(self, path: PurePath, *, resting: bool = False) -> Sighting | None:
+        """What stood at this path at the last look; `resting`: also where it rests."""
+        row = self._db.execute(f"{_SIGHTING} WHERE path = ? AND {_standing(resting)}", blob(path)).fetchone()
         return None if row is None else _sighting(row)
 
     def identities(self) -> dict[PurePath, Sighting]:
@@ -156,9 +170,13 @@ class Index:
         rows = self._db.execute(f"{_SIGHTING} WHERE NOT gone")
         return {sighting.path: sighting for sighting in map(_sighting, rows)}
 
-    def sightings(self, fingerprint: Fingerprint, *, lost: bool = False) -> tuple[Sighting, ...]:
-        """Where this video stands; `lost`: and where it stood since the last whole scan."""
-        where = "fingerprint = ?" if lost else "fingerprint = ? AND NOT gone"
+    def resting(self) -> list[PurePath]:
+        """The paths at which something rests."""
+        return [path_of(row[0]) for row in self._db.execute(f"SELECT path FROM files WHERE gone = {_RESTS}")]
+
+    def sightings(self, fingerprint: Fingerprint, *, lost: bool = False, resting: bool = False) -> tuple[Sighting, ...]:
+        """Where this video stands; `resting`: or rests; `lost`: and where it stood since the last whole scan."""
+        where = "fingerprint = ?" if lost else f"fingerprint = ? AND {_standing(resting)}"
         rows = self._db.execute(f"{_SIGHTING} WHERE {where} ORDER BY path", fingerprint)
         return tuple(_sighting(row) for row in rows)
 
@@ -206,6 +224,22 @@ class Index:
                 record.fingerprint,
                 blob(category),
             )
+
+    def holds_labels(self, folder: Folder) -> bool:
+        """Whether videos that the owner filed are held to this folder, to one below it, or stand there."""
+        name = blob(folder.name)
+        below = name + b"/", name + b"0"  # the byte after "/"
+        row = self._db.one(
+            "SELECT 1 FROM videos v JOIN categories c ON c.id = v.home WHERE v.placed_by = 'owner'"
+            " AND (c.name = ?1 OR (c.name >= ?2 AND c.name < ?3) OR (c.device = ?4 AND c.inode = ?5))"
+            " UNION ALL SELECT 1 FROM files f JOIN videos v ON v.fingerprint = f.fingerprint"
+            " WHERE v.placed_by = 'owner' AND f.path >= ?2 AND f.path < ?3 LIMIT 1",
+            name,
+            *below,
+            folder.device,
+            folder.inode,
+        )
+        return row is not None
 
     def tell_left(self, fingerprint: Fingerprint, reason: Reason, category: Category | None) -> bool:
         """Note why a video was left; True when that is news."""
@@ -271,6 +305,11 @@ class Index:
             f" LEFT JOIN attempts a ON a.fingerprint = v.fingerprint WHERE {PRESENT}"
         ).fetchone()
         return Tally(*(int(value) for value in row))
+
+
+def _standing(resting: bool) -> str:  # noqa: FBT001
+    """SQL: a file stands there, as one of the library's videos or (`resting`) not."""
+    return f"gone IN (0, {_RESTS})" if resting else "NOT gone"
 
 
 def _sighting(row: tuple[Any, ...]) -> Sighting:
