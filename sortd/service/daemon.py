@@ -213,6 +213,7 @@ class Daemon:
             self._log.warning("root_away", root=guard.root, why=why)
         elif why is None and sorter.away is not None:
             self._log.info("root_back", root=guard.root)
+            sorter.disk_is_back()
         back = why is None and sorter.away is not None
         self._news = self._news or why != sorter.away
         sorter.away = why
