@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from sortd.errors import ConfigError
+from sortd.places import lies_in
 from sortd.problems import describe
 
 Item = TypeVar("Item")
@@ -237,9 +238,17 @@ class Config(Table):
     @classmethod
     def _outside_the_root(cls, state: State, info: ValidationInfo) -> State:
         library = info.data.get("library")
-        if library and state.dir and Path(os.path.realpath(state.dir)).is_relative_to(os.path.realpath(library.root)):
+        if library and state.dir and lies_in(state.dir, library.root):
             raise ValueError(f"dir should lie outside the root, {library.root}")
         return state
+
+    @field_validator("log")
+    @classmethod
+    def _beside_the_root(cls, log: Log, info: ValidationInfo) -> Log:
+        library = info.data.get("library")
+        if library and log.file and lies_in(log.file, library.root):
+            raise ValueError(f"file should lie outside the root, {library.root}")
+        return log
 
     def at(self, root: Path) -> Self:
         """Take the same settings for another root, as `--root` asks. Raises ConfigError."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
 import os
+import re
+import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from numbers import Integral, Real
 from pathlib import Path, PurePath
@@ -24,6 +28,12 @@ Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
 NAME = "sortd"
+
+_LINE = re.compile(rb'\{"event": "|(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d \[(debug|info|warning|error|critical) *\] ')
+"""How each line of a log begins, as JSON and for people."""
+
+_LOOKED_AT = 1 << 16
+"""Bytes, at either end of a file that is to be a log."""
 
 
 def get() -> FilteringBoundLogger:
@@ -68,9 +78,33 @@ class _StreamHandler(_Enduring, logging.StreamHandler[TextIO]):
 
 
 class _FileHandler(_Enduring, WatchedFileHandler):
+    def _open(self) -> TextIOWrapper:
+        """Open it for its owner alone, and only if it is a log of ours, or nothing yet: after a rotation too."""
+        name = os.path.realpath(self.baseFilename)
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        status = os.fstat(descriptor)
+        why = ""
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+            why = "it is no plain file"
+        elif stat.S_ISREG(status.st_mode) and status.st_uid not in {os.geteuid(), 0} and os.geteuid():
+            why = "it belongs to another account"
+        elif stat.S_ISREG(status.st_mode) and status.st_size and not _is_log(descriptor, status.st_size):
+            why = "it holds something else than sortd's log"
+        if why:
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, why, name)
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
+
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):  # WatchedFileHandler looks for the file, and reopens it, before it starts to guard
             super().emit(record)
+
+
+def _is_log(descriptor: int, size: int) -> bool:
+    """Whether a file begins or ends with lines of ours, whatever was torn or cut off between."""
+    ends = os.pread(descriptor, _LOOKED_AT, 0), os.pread(descriptor, _LOOKED_AT, max(0, size - _LOOKED_AT))
+    return any(_LINE.match(line) for end in ends for line in end.split(b"\n"))
 
 
 def _to_stream(stream: TextIO, form: Format) -> logging.Handler:

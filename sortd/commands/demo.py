@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
+from sortd.commands.export_place import refuse_library
 from sortd.errors import SortdError
 from sortd.interpreter import ANYWHERE, ISOLATED
 
@@ -61,7 +63,8 @@ def show(folder: Path | None, *, console: Console | None = None) -> None:
     """Play it all in `folder` (a new one; None: a temporary one that is gone afterwards)."""
     console = console or Console(highlight=False, soft_wrap=True)
     if folder is not None:
-        if folder.exists() and any(folder.iterdir()):
+        refuse_library(folder.absolute())
+        if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
             raise SortdError(f"{folder} is not empty; the demonstration wants a folder of its own")
         _Play(folder.absolute(), console).perform()
         console.print(f"\nIt all stays in {escape(str(folder))}: videos, state and log.")

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
@@ -71,10 +71,18 @@ class Dataset:
     n_frames: int
 
 
-def write(dataset: Dataset, folder: Path, *, format: Format, relative: bool) -> list[str]:  # noqa: A002 - the option's
+def write(
+    dataset: Dataset,
+    folder: Path,
+    *,
+    format: Format,  # noqa: A002 - the option's
+    relative: bool,
+    published: Callable[[Sequence[str]], None] = lambda _: None,
+) -> list[str]:
     """Write the files into `folder`, over an earlier export's; a sentence for each that is left out, and why.
 
-    Paths in them are absolute, or `relative` to the root. Raises SortdError: they cannot be written there.
+    Paths in them are absolute, or `relative` to the root. `published` is told the names. Raises SortdError: they cannot
+    be written there.
     """
     root = PurePath() if relative else dataset.root
     save = {"pt": _save_tensors, "npz": _save_arrays, "csv": _save_table}[format]
@@ -97,7 +105,9 @@ def write(dataset: Dataset, folder: Path, *, format: Format, relative: bool) -> 
                 _save_json(made / "model_config.json", _configuration(dataset, dataset.learned))
             if not _draw(made / "embeddings_tsne.png", dataset.labelled, dataset.categories):
                 omitted.append(f"embeddings_tsne.png is left out: it takes {FEWEST_DRAWN} labelled videos that differ")
+            names = sorted(file.name for file in made.iterdir())
             _publish(made, folder)
+            published(names)
     except OSError as error:
         raise SortdError(f"{folder} cannot be written: {error.strerror or error}") from error
     return omitted

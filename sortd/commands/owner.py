@@ -276,10 +276,23 @@ def pause(library: RootArgument = None, *, config: ConfigOption = None, root: Ro
 
 
 @app.command()
-def resume(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
-    """Go on after `sortd pause`, or although many videos vanished.
+def resume(
+    library: RootArgument = None,
+    *,
+    vanished: Annotated[
+        bool, typer.Option("--vanished", help="Accept that many videos vanished: they are taken for deleted.")
+    ] = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Go on after `sortd pause`.
 
-    Those are taken for deleted then.
+    While many videos have vanished it refuses, and says how many.
     """
-    vanished = asked(settings_from(config, library, root), {"do": "resume"})["vanished"]
-    typer.echo(f"resumed; {vanished} videos that vanished are taken for deleted" if vanished else "resumed")
+    gone = asked(settings_from(config, library, root), {"do": "resume", "vanished": vanished})["vanished"]
+    if not vanished:
+        typer.echo("resumed")
+    elif gone:
+        typer.echo(f"resumed; {gone} videos that vanished are taken for deleted")
+    else:
+        typer.echo("resumed; no mass of videos had vanished, so none is taken for deleted")

@@ -71,7 +71,7 @@ def status(config: Config) -> dict[str, Any]:
                 told["why"] += "; paused until `sortd resume`"
             vanished, stood = memory.index.vanished()
             if told["state"] == "stopped" and too_many(vanished, stood=stood):
-                told["why"] += f"; {vanished} of {stood} videos vanished: bring them back, or `sortd resume`"
+                told["why"] += f"; {vanished} of {stood} videos vanished: bring them back, or `sortd resume --vanished`"
     return told
 
 

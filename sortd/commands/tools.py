@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -93,18 +94,25 @@ def export(
     *,
     format_: Annotated[Format, typer.Option("--format", help="PyTorch, numpy or text.")] = Format.PT,
     relative: Annotated[bool, typer.Option("--relative", help="Paths from the library on.")] = False,
+    over_earlier: Annotated[bool, typer.Option("--replace", help="Write over an earlier export.")] = False,
     config: ConfigOption = None,
     root: RootOption = None,
 ) -> None:
-    """Write features, labels, transcripts and predictions to files."""
+    """Write features, labels, transcripts and predictions to files.
+
+    They go into an empty folder, or with --replace over an earlier export; never into a library.
+    """
     settings = settings_from(config, None, root)
-    from sortd.commands import facts  # noqa: PLC0415 - as above
+    from sortd.commands import export_place, facts  # noqa: PLC0415 - as above
     from sortd.commands.dataset import dataset  # noqa: PLC0415 - as above
     from sortd.commands.export import write  # noqa: PLC0415 - as above
 
+    place = folder.absolute()
+    export_place.check_place(place, settings.library.root, over_earlier=over_earlier)
     with facts.reading(settings) as read:
         gathered = dataset(known(read, settings), settings)
-    for sentence in write(gathered, folder.absolute(), format=format_.value, relative=relative):
+    published = partial(export_place.note, place)
+    for sentence in write(gathered, place, format=format_.value, relative=relative, published=published):
         typer.echo(sentence, err=True)
     typer.echo(
         f"{len(gathered.labelled_paths)} labelled and {len(gathered.unlabelled_paths)} other videos are in {folder}"

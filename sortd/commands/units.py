@@ -7,6 +7,7 @@ import os
 import plistlib
 import re
 import shlex
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sortd.disk.atomic_file import opened, replace
 from sortd.errors import SortdError
 
 MADE = "Made by `sortd service install`"
@@ -88,7 +90,8 @@ def install(unit: Unit, *, call: Call) -> list[str]:
             for command in unit.stops:
                 call(command)
         unit.file.parent.mkdir(parents=True, exist_ok=True)
-        unit.file.write_bytes(unit.content)
+        with opened(unit.file.parent) as folder:
+            replace(folder, unit.file.name, unit.content, mode=0o644)
     except OSError as error:
         raise ServiceProblem(f"{unit.file} cannot be written: {error.strerror}") from error
     told.append(f"wrote {unit.file}")
@@ -140,10 +143,10 @@ def _typed(commands: Iterable[Command]) -> list[str]:
 
 def _ours(file: Path) -> bool:
     """Whether we wrote it; False where there is none. Raises ServiceProblem for one that somebody else wrote."""
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return False
+    try:
+        content = file.read_bytes() if stat.S_ISREG(file.lstat().st_mode) else b""
     except OSError as error:
         raise ServiceProblem(f"{file} cannot be read: {error.strerror}") from error
     if MADE.encode() not in content:

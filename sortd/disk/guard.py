@@ -34,6 +34,7 @@ from sortd.disk.mounts import mounts_of
 from sortd.disk.names import is_left_alone
 from sortd.disk.patience import Patience
 from sortd.errors import ConfigError, LibraryUnavailable
+from sortd.places import lies_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Guard:
         state = _absolute(state or (state_of(marker) if marker else new_state(library)))
         if marker and not take_over and (problem := other_host(root, marker, state=state)):
             raise LibraryUnavailable(problem)
-        if Path(os.path.realpath(state)).is_relative_to(os.path.realpath(root)):
+        if lies_in(state, root):
             raise ConfigError([f"[state] dir: {state} lies inside the library {root}"])
         if is_anothers_folder(state):
             raise ConfigError([f"[state] dir: {state} holds other things; name an empty folder, or a new one"])

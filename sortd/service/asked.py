@@ -60,7 +60,7 @@ class Answers:
             "confirm": self._confirm,
             "forget": self._forget,
             "pause": lambda _: self._pause(),
-            "resume": lambda _: self._resume(),
+            "resume": self._resume,
             "retry": self._retry,
             "rollback": lambda _: self._roll_back(),
         }
@@ -202,7 +202,14 @@ class Answers:
         self._tell("rolled_back", labels=labels)
         return {"labels": labels}
 
-    def _resume(self) -> Mapping[str, Any]:
+    def _resume(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Go on; where many videos vanished only if that is accepted in so many words, and else nothing is lifted."""
+        if self._looker.brake.held and not request.get("vanished"):
+            vanished, stood = self._memory.index.vanished()
+            raise Refused(
+                f"{vanished} of {stood} videos vanished, so nothing is resumed: bring them back, or accept that they"
+                " are gone by `sortd resume --vanished`"
+            )
         self._keep_wish(paused=False)
         return {"paused": False, "vanished": self._looker.accept()}
 

@@ -34,5 +34,9 @@ class Brake:
         """A whole scan found them nowhere: say so, once."""
         if not self.why:
             vanished, stood = self._memory.index.vanished()
-            self.why = f"{vanished} of {stood} videos vanished: bring them back, or accept it by `sortd resume`"
-            self._tell("videos_vanished", count=vanished, of=stood, cure="bring them back, or `sortd resume`")
+            self.why = (
+                f"{vanished} of {stood} videos vanished: bring them back, or accept it by `sortd resume --vanished`"
+            )
+            self._tell(
+                "videos_vanished", count=vanished, of=stood, cure="bring them back, or `sortd resume --vanished`"
+            )

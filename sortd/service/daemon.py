@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from sortd.service.control import listen
 from sortd.service.hearing import Ears
 from sortd.service.opening import check_state, extract_settings, feature_space, library_at, state_wished
 from sortd.service.restoring import Backups, mending, open_memory, raise_if_damaged
-from sortd.service.schedule import schedule
+from sortd.service.schedule import schedule, zone_problem
 from sortd.service.signals import signals_into
 from sortd.service.sorter import Sorter
 from sortd.service.waiting import take_root
@@ -214,6 +215,7 @@ class Daemon:
             self._log.warning("root_away", root=guard.root, why=why)
         elif why is None and sorter.away is not None:
             self._log.info("root_back", root=guard.root)
+            sorter.disk_is_back()
         back = why is None and sorter.away is not None
         self._news = self._news or why != sorter.away
         sorter.away = why
@@ -265,6 +267,9 @@ class Daemon:
     def _open_ears(self, sorter: Sorter, guard: Guard, stack: ExitStack) -> Ears:
         asked = self._config.watch
         watcher = stack.enter_context(watch(guard.root, self._inbox, mode=asked.mode, poll_seconds=asked.poll_seconds))
+        if why := zone_problem():
+            cure = "set TZ to a name such as Europe/Berlin"
+            self._log.warning("timezone_unknown", tz=os.environ.get("TZ"), why=why, using="UTC", cure=cure)
         stack.enter_context(schedule(self._config.train.cron, self._inbox))
         stack.enter_context(listen(guard.state, self._inbox))
         ears = Ears(watcher, warn=self._log.warning)

@@ -34,6 +34,9 @@ PATIENCE_SECONDS = 5.0
 SAMPLE_RATE = 16_000
 """Of the sound that a decoder gives, in a second."""
 
+PROBES, PROBE_BYTES = 16, 65_536
+"""How much of a file is read again where its decoder failed."""
+
 CHANGED = "its encoder changed meanwhile"
 
 
@@ -223,7 +226,11 @@ def _samples(benches: list[_Bench], root: Path, job: Job) -> tuple[dict[_Bench, 
 
 def _decode(decoder: Decoder, root: Path, job: Job) -> Sample:
     with _opened(root, job) as descriptor:
-        sample = decoder.decode(descriptor)
+        try:
+            sample = decoder.decode(descriptor)
+        except ExtractionError:
+            _check_readable(descriptor, job.identity.size)
+            raise
         if not _is_file_of(job, descriptor):
             raise _FileChanged("it changed while it was read")
         return sample
@@ -250,3 +257,17 @@ def _is_file_of(job: Job, descriptor: int) -> bool:
     if job.identity.agrees(identity):
         return True
     return identity.lasting == job.identity.lasting and content_of(descriptor) == job.fingerprint
+
+
+def _check_readable(descriptor: int, size: int) -> None:
+    """Raise ExtractionError where the disk, rather than the video, is at fault: parts of it are read from there anew.
+
+    To a decoder a disk that fails looks like a file that is cut short or damaged.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is in memory says nothing of the disk
+    try:
+        for part in range(PROBES):
+            os.pread(descriptor, PROBE_BYTES, part * max(0, size - PROBE_BYTES) // (PROBES - 1))
+    except OSError as error:
+        raise ExtractionError(Fault.UNREADABLE, f"the disk cannot read it: {error.strerror}") from error

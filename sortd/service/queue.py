@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from sortd.disk.library import Library
-from sortd.domain import Fault, Feature, Job
+from sortd.domain import Fault, Feature, Fingerprint, Job
+from sortd.judgement.backoff import Backoff
 from sortd.judgement.pace import Pace
 from sortd.judgement.plausible import PROBLEM, checked
 from sortd.messages import BatchLost, Extract, Extracted, ExtractionFailed, NamesRead, Read, Stalled
@@ -18,6 +19,9 @@ from sortd.store.memory import Memory
 
 BATCH = 8
 """Videos sent to the child at once: decoders run ahead while one is embedded."""
+
+_ANY = PurePath()
+"""One pause for all that could not be read: it is the disk that they wait for."""
 
 AGAIN_SECONDS = 60.0
 """After an encoder that could not work."""
@@ -35,7 +39,11 @@ class Queue:
         *,
         tell: Tell,
         wall: Callable[[], float],
+        away: Callable[[], str | None],
     ) -> None:
+        self._away = away
+        self._unreadable = Backoff()
+        self._told_unreadable: set[Fingerprint] = set()
         self._memory = memory
         self._naming = Naming(memory, library)
         self._looker = looker
@@ -75,9 +83,13 @@ class Queue:
         done = len(message.jobs) if isinstance(message, BatchLost | Stalled) else 1
         self._in_flight = max(0, self._in_flight - done)
         backlog = self._memory.backlog
+        if isinstance(message, ExtractionFailed | BatchLost) and self._away() is not None:
+            self._excuse(message, now)
+            return
         with self._memory.transaction():
             match message:
                 case Extracted(job, features, seconds):
+                    self._told_unreadable.discard(job.fingerprint)
                     self.pace.done(self._wall())
                     self._stalled = None
                     features = self._checked(job, features)
@@ -90,8 +102,7 @@ class Queue:
                     self._changing.add(job.path)
                     self._looker.touch(job.path)
                 case ExtractionFailed(job, Fault() as fault, why):
-                    if backlog.fail(job, fault, why) is not None:
-                        self._tell("set_aside", path=job.path, reason=fault, message=why)
+                    self._fail(job, fault, why, now)
                 case NamesRead():
                     self._naming.keep(message)
                 case Stalled(jobs, why):
@@ -112,6 +123,23 @@ class Queue:
                 self._tell("no_numbers", path=job.path, extractor=given.extractor, why=why)
         return kept
 
+    def _excuse(self, message: ExtractionFailed | BatchLost, now: float) -> None:
+        """What fails while the root is away says nothing of the video; nor is it tried again until it is here."""
+        self._not_before = now + AGAIN_SECONDS
+        with self._memory.transaction():
+            for job in message.jobs if isinstance(message, BatchLost) else (message.job,):
+                self._memory.backlog.release(job)
+
+    def _fail(self, job: Job, fault: Fault, why: str, now: float) -> None:
+        if self._memory.backlog.fail(job, fault, why) is None:
+            return
+        if fault is Fault.UNREADABLE:
+            self._unreadable.refuse(_ANY, now=now)
+            if job.fingerprint in self._told_unreadable:
+                return  # it was tried again, and is as it was
+            self._told_unreadable.add(job.fingerprint)
+        self._tell("set_aside", path=job.path, reason=fault, message=why)
+
     def _stall(self, jobs: tuple[Job, ...], why: str, now: float) -> None:
         """Told once; what waits is tried again from time to time, for the owner may mend it meanwhile."""
         for job in jobs:
@@ -126,8 +154,19 @@ class Queue:
         self._not_before = 0.0
         self._stalled = None
 
-    def take_back(self) -> None:
-        """A result that could not be noted (a full disk) must not leave its video begun for ever."""
+    def disk_is_back(self) -> None:
+        """What could not be read is tried again at the next rescan, however lately it was tried."""
+        self._unreadable.forgive()
+        self._not_before = 0.0
+
+    def take_back(self, now: float) -> None:
+        """A result that could not be noted (a full disk) must not leave its video begun for ever.
+
+        What could not be read is tried again, after pauses that grow.
+        """
         self._naming.look_again()
+        if not self._unreadable.waits(_ANY, now=now):
+            # Those of an earlier run were told by it.
+            self._told_unreadable |= self._memory.backlog.retry_unreadable()
         if not self._in_flight:
             self._memory.backlog.release_all()

@@ -94,7 +94,10 @@ def raise_if_damaged(index: Path) -> None:
 
 
 class Backups:
-    """One a day, made in a thread that has a connection of its own; a day counts from the last, over restarts too."""
+    """One a day, made in a thread that has a connection of its own; a day counts from the last, over restarts too.
+
+    Within one run days are counted without the time of day, which may be set to and fro.
+    """
 
     def __init__(self, state: Path, *, tell: Tell, wall: Callable[[], float]) -> None:
         self._index = state / INDEX_NAME
@@ -102,6 +105,7 @@ class Backups:
         self._wall = wall
         self._quiet_until = time.monotonic() + PATIENCE_SECONDS
         self._not_before = 0.0
+        self._due_at: float | None = None
         self._thread: Thread | None = None
         self._problem: Exception | None = None
 
@@ -125,13 +129,18 @@ class Backups:
             self._report()
 
     def _due(self) -> bool:
-        made_at = backup.made_at(self._index)
-        # A clock that was wrong once must not put it off for years.
-        return made_at is None or not 0 <= self._wall() - made_at < EVERY_SECONDS
+        now = _clock()
+        if self._due_at is None:
+            made_at = backup.made_at(self._index)
+            # A time that is to come, or long ago, says nothing: a clock that was wrong must not put it off for years.
+            passed = EVERY_SECONDS if made_at is None else self._wall() - made_at
+            self._due_at = now + (EVERY_SECONDS - passed if 0 <= passed < EVERY_SECONDS else 0.0)
+        return now >= self._due_at
 
     def _make(self) -> None:
         try:
             self._tell("backed_up", file=backup.back_up(self._index, now=self._wall()).name)
+            self._due_at = _clock() + EVERY_SECONDS
         except (LibraryUnavailable, OSError) as problem:
             self._problem = problem
 
@@ -141,6 +150,11 @@ class Backups:
             raise problem
         if problem is not None:
             self._tell("backup_failed", why=str(problem))
+
+
+def _clock() -> float:
+    """Seconds that nobody sets, those in which the machine slept counted where the system does so."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _version(index: Path, damages: int) -> int:

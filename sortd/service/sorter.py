@@ -98,7 +98,7 @@ class Sorter:
         self.learner = Learner(
             memory, library, state=guard.state, judge=self.judge, config=config, tell=self._tell, wall=wall
         )
-        self._queue = Queue(memory, library, self.looker, self.decider, tell=self._tell, wall=wall)
+        self._queue = Queue(memory, library, self.looker, self.decider, tell=self._tell, wall=wall, away=guard.here)
         self._answers = Answers(
             memory,
             self.filer,
@@ -133,6 +133,10 @@ class Sorter:
         if self._spaces.want(space):
             self.learner.ask("the encoder changed")
         self.decider.add_all()
+
+    def disk_is_back(self) -> None:
+        """The root is here again: the next rescan tries at once what could not be read."""
+        self._queue.disk_is_back()
 
     def catch_up(self) -> None:
         """Look at everything now, but for what is being written, and decide nothing: for commands without a service."""
@@ -202,7 +206,7 @@ class Sorter:
     def _take(self, message: Message, now: float) -> None:
         match message:
             case RescanDue():
-                self._rescan()
+                self._rescan(now)
             case RetrainDue(why):
                 self.learner.ask(why)
             case Asked(request, reply):
@@ -221,13 +225,13 @@ class Sorter:
                 pass
         self._step(now)
 
-    def _rescan(self) -> None:
+    def _rescan(self, now: float) -> None:
         self.looker.rescan()
         before = self._wall() - self._config.state.keep_days * 86_400
         with self.memory.transaction():
             self.memory.index.purge(before=before)
             self._spaces.purge(before=before)
-            self._queue.take_back()
+            self._queue.take_back(now)
         self.decider.add_those_time_may_help()
         self.learner.see_rules()
 

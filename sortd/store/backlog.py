@@ -147,6 +147,11 @@ class Backlog:
         self._db.execute("DELETE FROM attempts WHERE fault IS NOT NULL")
         return present
 
+    def retry_unreadable(self) -> set[Fingerprint]:
+        """Try what could not be read again: a disk or a permission may be mended; which these are."""
+        rows = self._db.execute("DELETE FROM attempts WHERE fault = ? RETURNING fingerprint", Fault.UNREADABLE)
+        return {Fingerprint(fingerprint) for (fingerprint,) in rows.fetchall()}
+
     def set_aside(self) -> list[SetAside]:
         """What was set aside, at each path it stands at."""
         rows = self._db.execute(

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import sqlite3
 import time
-from calendar import timegm
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,14 +62,16 @@ def put_aside(index: Path, *, now: float) -> Path | None:
 
 
 def backups(index: Path) -> list[Path]:
-    """Those of an index, the newest first."""
-    return sorted(index.parent.glob(f"{index.name}.backup-{'[0-9]' * 8}T{'[0-9]' * 6}"), reverse=True)
+    """Those of an index, the newest first: by their number, whatever the clock said; those with a time are older."""
+    found = [(match, path) for path in index.parent.iterdir() if (match := _backup_of(index, path))]
+    ranked = sorted(found, key=lambda pair: (int(pair[0]["number"] or 0), pair[0]["time"] or ""), reverse=True)
+    return [path for _, path in ranked]
 
 
 def made_at(index: Path) -> float | None:
-    """When the newest backup was made; None: there is none."""
+    """When the newest backup was made, by the clock of then; None: there is none."""
     newest = next(iter(backups(index)), None)
-    return None if newest is None else timegm(time.strptime(newest.name.rpartition("-")[2], _STAMP))
+    return None if newest is None else newest.stat().st_mtime
 
 
 def back_up(index: Path, *, now: float) -> Path:
@@ -78,11 +80,20 @@ def back_up(index: Path, *, now: float) -> Path:
     if shutil.disk_usage(index.parent).free < 2 * size:
         # Else the backup would take the room that the index itself is about to need.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(index.parent))
-    backup = index.with_name(f"{index.name}.backup-{time.strftime(_STAMP, time.gmtime(now))}")
+    newest = next(iter(backups(index)), None)
+    match = None if newest is None else _backup_of(index, newest)
+    number = 1 + int((match and match["number"]) or 0)
+    backup = index.with_name(f"{index.name}.backup-{number:06}")
     _copy(index, backup)
+    os.utime(backup, (now, now))
     for old in backups(index)[KEPT:]:
         old.unlink()
     return backup
+
+
+def _backup_of(index: Path, path: Path) -> re.Match[str] | None:
+    name = re.escape(index.name)
+    return re.fullmatch(rf"{name}\.backup-((?P<number>[0-9]{{6,12}})|(?P<time>[0-9]{{8}}T[0-9]{{6}}))", path.name)
 
 
 def bring_back(index: Path) -> Path | None:

@@ -354,7 +354,7 @@ def nothing_follows(home):
     told = home.ask("status")
     assert told["state"] == "paused"
     assert "72 of 12" in told["why"]
-    assert "sortd resume" in told["why"]
+    assert "sortd resume --vanished" in told["why"]
     assert {row["name"] for row in told["categories"]} == set(FAMILIES)
     assert home.places(DROPPED) == [DROPPED]
     followed = {"moved", "withdrawn", "corrected", "retrain_due", "trained", "videos_back"}
@@ -387,7 +387,7 @@ def test_the_owners_word_takes_them_for_deleted(fresh, clips):
     home = serving_many(fresh, clips)
     delete_most(home)
     with home.nothing_lost():
-        assert "72 videos" in home.run("resume").stdout
+        assert "72 videos" in home.run("resume", "--vanished").stdout
         home.until(
             lambda: {row["name"] for row in home.ask("status")["categories"]} == set(FAMILIES) - {LOST, LOST_TOO}
         )

@@ -39,7 +39,7 @@ def test_a_backup_holds_all_that_was_committed_and_three_are_kept(memory, index)
         see(memory, f"day {day}.mp4")
         made.append(backup.back_up(index, now=86_400.0 * day))
     assert backup.backups(index) == made[:-4:-1]
-    assert made[0].name == "index.db.backup-19700101T000000"
+    assert made[0].name == "index.db.backup-000001"
     (count,) = sqlite3.connect(made[-1]).execute("SELECT count(*) FROM files").fetchone()
     assert count == 205
     assert sorted(path.name for path in index.parent.iterdir()) == sorted(["index.db", *(p.name for p in made[-3:])])
@@ -110,3 +110,29 @@ def flip(index: Path) -> None:
     with index.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(index.stat().st_size - 4096))
+
+
+@pytest.mark.fault("G13")
+def test_whatever_the_clock_says_the_newest_backup_is_the_one_made_last(memory, index):
+    assert memory.index.tally().total == 200
+    times = [4e9, 1.0, 2e9, 0.0, 1e9]  # far in the future, set back, and to and fro
+    made = [backup.back_up(index, now=at) for at in times]
+    assert backup.backups(index) == made[:-4:-1]
+    assert all(path.exists() for path in made[-3:])
+
+
+@pytest.mark.fault("G13")
+def test_backups_of_an_earlier_sortd_are_older_than_numbered_ones(memory, index):
+    timed = [index.with_name(f"index.db.backup-2{century}991231T235959") for century in (0, 1, 9)]
+    for path in timed:
+        path.write_bytes(b"")
+    index.with_name("index.db.backup-mine").write_bytes(b"")
+    assert backup.backups(index) == timed[::-1]
+    first = backup.back_up(index, now=0.0)
+    assert backup.backups(index) == [first, timed[2], timed[1]]
+    for path in timed:
+        path.unlink(missing_ok=True)
+    memory.database.close()
+    index.unlink()
+    assert backup.bring_back(index) == first
+    assert index.with_name("index.db.backup-mine").exists()

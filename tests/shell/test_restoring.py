@@ -195,3 +195,20 @@ def test_a_network_disk_is_refused_unless_the_owner_named_it(told):
         check_state(state, (remote,), wished=None, tell=told)
     check_state(state, (remote,), wished=state, tell=told)
     assert [line["event"] for line in told] == ["state_is_remote"]
+
+
+@pytest.mark.fault("G13")
+def test_a_clock_that_is_set_to_and_fro_makes_no_backup_and_puts_none_off(guard, told):
+    opened(guard, told)
+    clock = Clock()
+    backups = Backups(guard.state, tell=told, wall=clock)
+    run_down(backups)
+    for years in (50, -50, 1, -1):
+        clock.now += years * 366 * DAY
+        run_down(backups)
+    assert [line["event"] for line in told] == ["backed_up"]
+    # Its last one bears a time that is yet to come: the next start makes another, which stays.
+    clock.now -= 400 * DAY
+    run_down(Backups(guard.state, tell=told, wall=clock))
+    (newest, _) = backup.backups(guard.state / "index.db")
+    assert newest.name == told[-1]["file"]

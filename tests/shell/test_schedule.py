@@ -68,3 +68,23 @@ with schedule("30 4 * * *", SimpleQueue()) as scheduler:
 """
     ended = subprocess.run([sys.executable, "-c", code], env={"TZ": zone}, capture_output=True, text=True, check=False)
     assert ended.stdout == "04:30\n", ended.stderr
+
+
+@pytest.mark.fault("G12")
+@pytest.mark.parametrize(
+    "zone",
+    ["Europe/", "Europe", "America/", "Nowhere/Land", ":/nonsense", "/etc/passwd", "../../etc/passwd", "", "x" * 5000],
+)
+def test_a_time_zone_that_nobody_understands_is_one_line_and_utc(zone: str) -> None:
+    code = """
+from queue import SimpleQueue
+from sortd.service.schedule import schedule, zone_problem
+with schedule("30 4 * * *", SimpleQueue()) as scheduler:
+    print(scheduler.get_jobs()[0].next_run_time.strftime("%H:%M %z"))
+print(zone_problem())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env={"TZ": zone}, capture_output=True, text=True, check=False)
+    hour, problem = ended.stdout.splitlines()
+    assert hour == "04:30 +0000", ended.stderr
+    assert problem
+    assert ended.stderr == ""

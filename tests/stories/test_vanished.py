@@ -44,7 +44,7 @@ def test_whole_folders_that_vanish_are_waited_for(household):
     home.files({"new.mp4": b"sea 100"})
     (line,) = home.events("videos_vanished")
     assert (line["count"], line["of"]) == (60, 120)
-    assert "sortd resume" in line["cure"]
+    assert "sortd resume --vanished" in line["cure"]
     assert home.sorter.status()["state"] == "paused"
     assert "60 of 120 videos vanished" in home.sorter.status()["why"]
     assert standing(home) == {"cats", "dogs", "sea", "city"}
@@ -87,12 +87,12 @@ def test_resume_takes_them_for_deleted(household):
     home = household(many())
     vanish(home, "cats", "dogs")
     home.settle()
-    assert home.ask(do="resume") == {"paused": False, "vanished": 60}
+    assert home.ask(do="resume", vanished=True) == {"paused": False, "vanished": 60}
     assert home.sorter.status()["state"] == "idle"
     assert standing(home) == {"sea", "city"}
     home.files({"new.mp4": b"sea 100"})
     assert "new.mp4" in home.tree["sea"]
-    assert home.ask(do="resume")["vanished"] == 0
+    assert home.ask(do="resume", vanished=True)["vanished"] == 0
 
 
 def test_some_that_stay_away_are_no_mass_any_more(household):
@@ -184,7 +184,7 @@ def test_nothing_is_filed_under_the_mount_point_of_an_unplugged_category(househo
             home.files({name: content})
             home.settle(seconds=700)
             if home.sorter.status()["state"] == "paused":
-                home.ask(do="resume")
+                home.ask(do="resume", vanished=True)
         home.restart()
         assert not home.tree["sea"]
         assert standing(home) == {"cats", "dogs", "city"}
@@ -217,3 +217,28 @@ def test_a_disk_unplugged_between_the_look_and_the_move_gets_nothing_under_its_m
             home.settle(seconds=700)
             assert "late.mp4" in home.tree["sea"]
         assert not home.tree["sea"]
+
+
+@pytest.mark.fault("G16")
+def test_plain_resume_accepts_no_loss_and_lifts_nothing(household):
+    home = household(many())
+    home.ask(do="pause")
+    vanish(home, "cats", "dogs")
+    home.settle()
+    told = home.ask(do="resume")
+    assert set(told) == {"error"}
+    assert "60 of 120 videos vanished" in told["error"]
+    assert "`sortd resume --vanished`" in told["error"]
+    assert home.sorter.decider.paused
+    assert home.sorter.looker.brake.held
+    assert home.ask(do="resume", vanished=True) == {"paused": False, "vanished": 60}
+    assert not home.sorter.decider.paused
+    assert not home.sorter.looker.brake.held
+
+
+@pytest.mark.fault("G16")
+def test_to_accept_a_loss_where_there_is_none_is_no_more_than_to_resume(household):
+    home = household(many())
+    home.ask(do="pause")
+    assert home.ask(do="resume", vanished=True) == {"paused": False, "vanished": 0}
+    assert standing(home) == {"cats", "dogs", "sea", "city"}
