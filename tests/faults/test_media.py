@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.checkpoints import random_clip, save_archive, save_whisper, talking_whisper
-from tests.faults.kit import delaying, memory_of, tracing, under_strace
+from tests.faults import conftest
+from tests.faults.kit import delaying, installation, memory_of, tracing, under_strace
 from tests.faults.media import CASES, Case, made, shoot, tone
 
 BUILT_IN = {"extract": {"encoder": "builtin", "timeout_seconds": 30}, "move": {"mode": "observe"}}
@@ -188,12 +189,11 @@ def test_without_its_decoder_one_line_says_what_to_install_and_no_video_pays(hom
     home.configure("config.toml", extract={"encoder": "builtin"})
     for number in range(3):
         shutil.copy(clips / f"sea-{number}.mp4", home.root)
-    broken = tmp_path / "broken" / "av"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise ImportError('libavcodec.so.62: cannot open shared object file')")
+    error = "raise ImportError('libavcodec.so.62: cannot open shared object file')"
+    python = installation(tmp_path / "broken", {"av/__init__.py": error})
     with home.nothing_lost():
         with monkeypatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(broken.parent), prepend=os.pathsep)
+            patch.setattr(conftest, "SORTD", (python, "-P", "-m", "sortd"))
             home.once()
         (line,) = home.told("extraction_stalled")
         assert "libavcodec.so.62" in line["why"]

@@ -10,7 +10,8 @@ import pytest
 
 from tests.checkpoints import random_clip, save_archive, save_whisper, talking_whisper
 from tests.faults.conftest import Library
-from tests.faults.kit import alive
+from tests.faults.kit import alive, installation
+from tests.stories import service
 
 WORKER = "sortd.service.extracting:extraction"
 
@@ -111,11 +112,10 @@ def await_three(home: Library) -> None:
 
 
 def with_faulty_gpu(home: Library, monkeypatch: pytest.MonkeyPatch, error: str, *, lasting: bool) -> None:
-    folder = home.folder / "faulty"
-    folder.mkdir()
     marker = str(home.folder / "was there")
-    (folder / "sitecustomize.py").write_text(FAULTY.format(marker=marker, error=error, lasting=lasting))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    faulty = FAULTY.format(marker=marker, error=error, lasting=lasting)
+    python = installation(home.folder / "faulty", {"faulty_gpu.py": faulty}, imports="faulty_gpu")
+    monkeypatch.setattr(service, "SORTD", (python, "-P", "-m", "sortd"))
 
 
 @pytest.mark.fault("P15")
