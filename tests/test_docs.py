@@ -67,11 +67,19 @@ def test_the_page_on_reliability_names_every_fault_and_its_tests() -> None:
 def marked() -> Iterator[tuple[str, str]]:
     """Each row of the fault matrix with a test that is marked with it, by the name that the page gives the test."""
     for path in sorted((HERE / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        tree = ast.parse(path.read_text("utf-8"))
+        of_all = [rows for node in tree.body if is_mark_of_all(node) for rows in rows_in(node)]
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                for mark in filter(is_fault, node.decorator_list):
-                    yield from ((row.value, node.name.removeprefix("test_")) for row in mark.args)
+                own = [row for mark in node.decorator_list for row in rows_in(mark)]
+                yield from ((row, node.name.removeprefix("test_")) for row in of_all + own)
 
 
-def is_fault(mark: ast.expr) -> bool:
-    return isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.fault"
+def is_mark_of_all(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+
+
+def rows_in(marks: ast.AST) -> Iterator[str]:
+    for node in ast.walk(marks):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
+            yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 import pytest
 
 from sortd.service.worker import Worker, free_cores
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -36,7 +37,7 @@ def environment_of_a_child(*, threads: int) -> dict[str, str]:
     )
     try:
         worker.submit("tell")
-        lines = os.fsdecode(answers.get(timeout=120)).split("\0")
+        lines = os.fsdecode(answers.get(timeout=PATIENCE_SECONDS)).split("\0")
     finally:
         worker.stop()
     return dict(line.partition("=")[::2] for line in lines if line)

@@ -15,6 +15,7 @@ import pytest
 
 from sortd.commands.demo_clips import FAMILIES, make_clip
 from tests.stories.service import SORTD, Service
+from tests.waiting import PATIENCE_SECONDS
 
 KINDS = tuple(FAMILIES)
 TAUGHT = 5
@@ -86,7 +87,7 @@ def run(home: Service, *command: str, **environ: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=PATIENCE_SECONDS,
     )
 
 

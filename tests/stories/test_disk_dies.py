@@ -12,6 +12,7 @@ from sortd.domain import Fault
 from sortd.messages import RescanDue
 from tests.faults.kit import failing, under_strace
 from tests.stories.conftest import taught
+from tests.waiting import PATIENCE_SECONDS
 
 DECODING = """
 import sys
@@ -39,7 +40,9 @@ def test_what_a_failing_disk_makes_of_a_video_is_not_called_damage(tmp_path):
     command = [sys.executable, "-P", "-c", DECODING, str(clip)]
 
     def said(*through: str) -> str:
-        done = subprocess.run([*through, *command], capture_output=True, text=True, check=False, timeout=200)
+        done = subprocess.run(
+            [*through, *command], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+        )
         return done.stdout.strip() or done.stderr
 
     assert said(*failing("read,pread64", "EIO", path=clip)).startswith("unreadable the disk cannot read it")

@@ -15,6 +15,7 @@ from sortd.places import lies_in
 from tests.faults.kit import as_root, bind
 from tests.folders import make
 from tests.stories.service import SORTD
+from tests.waiting import PATIENCE_SECONDS
 
 PRECIOUS = b"the only copy"
 
@@ -38,7 +39,7 @@ def settings(tmp_path: Path, root: Path):
 
 def sortd(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*SORTD, *map(str, command)], capture_output=True, text=True, check=False, timeout=200, cwd=cwd
+        [*SORTD, *map(str, command)], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS, cwd=cwd
     )
 
 
