@@ -79,7 +79,7 @@ def publish(
     named: list[int] = []
     try:
         with opened(root) as folders:
-            _settle_aside(folders, part, steps, filesystems)
+            _settle_aside(folders, part, steps, filesystems, finish=True)
             if not _went(folders, steps[0], fingerprint):
                 for n, step in enumerate(steps):
                     known = fingerprint if n == 0 else None
@@ -185,13 +185,25 @@ def _take_source(folders: Folders, step: Step, hidden: PurePath, filesystems: Fi
         if not step.identity.agrees(identity_of(os.fstat(file.fileno()))):
             raise MoveRefused(f"{step.source} changed while it was copied")
         rename(source, going, filesystems.method(folders, step.source.parent))
+        why = "was taken up by somebody at the last moment"
         found = os.stat(going.name, dir_fd=going.folder, follow_symlinks=False)
         itself = os.path.samestat(found, os.fstat(file.fileno()))
         if itself and identity_of(found).lasting == step.identity.lasting and answer.holds():
-            _remove(folders, hidden)
-            return
-        rename(going, source, filesystems.method(folders, step.source.parent))
-        raise MoveRefused(f"{step.source} was taken up by somebody at the last moment")
+            try:
+                _remove(folders, hidden)
+                return
+            except OSError as problem:
+                why = f"cannot be removed: {problem.strerror}"
+        _give_name_back(folders, step, hidden, filesystems)
+        raise MoveRefused(f"{step.source} {why}")
+
+
+def _give_name_back(folders: Folders, step: Step, hidden: PurePath, filesystems: Filesystems) -> None:
+    try:
+        method = filesystems.method(folders, step.source.parent)
+        rename(folders.entry(hidden), folders.entry(step.source), method)
+    except OSError as problem:
+        raise MoveUnfinished(f"{hidden} cannot have its name {step.source.name} back: {problem}") from problem
 
 
 def why_not_taken(found: Writers) -> str | None:
@@ -205,20 +217,18 @@ def why_not_taken(found: Writers) -> str | None:
             return "whether somebody writes it cannot be told, so it is not moved to another disk (see sortd check)"
 
 
-def _settle_aside(folders: Folders, part: str, steps: Sequence[Step], filesystems: Filesystems) -> None:
-    """After a kill: remove a source that waits for its end and whose copy stands; bring any other back."""
+def _settle_aside(
+    folders: Folders, part: str, steps: Sequence[Step], filesystems: Filesystems, *, finish: bool
+) -> None:
+    """After a kill give each source that waits for its end its name back; to `finish`, remove it if its copy stands."""
     for n, step in enumerate(steps):
         hidden = aside(part, n, step.source)
         if find(folders, hidden) is None:
             continue
-        if step.copy and _digest(folders, hidden) == step.copy.digest and _stands(folders, step, None):
+        if finish and step.copy and _digest(folders, hidden) == step.copy.digest and _stands(folders, step, None):
             _remove(folders, hidden)
-            continue
-        try:
-            method = filesystems.method(folders, step.source.parent)
-            rename(folders.entry(hidden), folders.entry(step.source), method)
-        except OSError as problem:
-            raise MoveUnfinished(f"{hidden} cannot have its name {step.source.name} back: {problem}") from problem
+        else:
+            _give_name_back(folders, step, hidden, filesystems)
 
 
 def _withdraw_all(
@@ -226,7 +236,7 @@ def _withdraw_all(
 ) -> None:
     try:
         with opened(root) as folders:
-            _settle_aside(folders, part, steps, filesystems)
+            _settle_aside(folders, part, steps, filesystems, finish=False)
             for n, step in enumerate(steps):
                 _withdraw(folders, step, temporary(part, n, step.target), named=n in named)
     except (OSError, MoveRefused) as problem:
