@@ -248,7 +248,7 @@ class Call:
 
 
 def calls_of_the_mover(trace: Path) -> list[Call]:
-    """The calls of the thread that moves files, in their order."""
+    """The calls of the thread that moves files, in their order; not those by which it tries a filesystem."""
     found = [match for line in trace.read_text().splitlines() if (match := re.match(r"(\d+) +(\w+)\(", line))]
     mover = next(match[1] for match in found if match[2] in {"renameat2", "linkat"})
     numbers: Counter[str] = Counter()
@@ -256,7 +256,8 @@ def calls_of_the_mover(trace: Path) -> list[Call]:
     for match in found:
         if match[1] == mover:
             numbers[match[2]] += 1
-            calls.append(Call(match[2], numbers[match[2]], match.string))
+            if ".sortd-probe-" not in match.string:
+                calls.append(Call(match[2], numbers[match[2]], match.string))
     return calls
 
 

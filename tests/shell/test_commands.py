@@ -286,7 +286,8 @@ def test_history_tells_the_moves_the_latest_first(home: Home) -> None:
 def test_check_tells_of_all_that_is_needed_that_it_is_well(home: Home) -> None:
     told = home.tells("check")
     names = [finding["name"] for finding in told]
-    assert names == ["config", "root", "state", "watcher", "folders", "decoder", "weights", "device"]
+    of_the_root = ["watcher", "folders", "filesystems", "writers"]
+    assert names == ["config", "root", "state", *of_the_root, "decoder", "weights", "device"]
     for finding in told:
         assert keys(finding) == "name ok message cure"
         assert (finding["ok"], finding["cure"]) == (True, ""), finding

@@ -30,7 +30,7 @@ COMMANDS = [
     ("pause",),
     ("resume",),
     ("undo",),
-    ("export", "exported"),
+    ("export", "../exported"),
     ("service", "show"),
 ]
 
@@ -113,7 +113,7 @@ def test_no_command_runs_a_module_of_the_folder_it_is_called_in(home: Service) -
         assert ended.returncode in {0, 1}, (command, ended.stderr)
         assert "Traceback" not in ended.stderr, (command, ended.stderr)
         assert [path.name for path in witnesses.iterdir()] == [], command
-    assert (home.root / "exported" / "model_config.json").exists()
+    assert (home.folder / "exported" / "model_config.json").exists()
 
 
 @pytest.mark.fault("S1")

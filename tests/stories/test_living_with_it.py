@@ -392,7 +392,8 @@ def test_rules_below_an_unsorted_folder_keep_nothing_from_ending(household, rule
     home = household(taught())
     home.files({"inbox": {".sortd.toml": b'role = "unsorted"', "later": {".sortd.toml": rules, "x.mp4": b"new 1"}}})
     assert not home.sorter.looker.busy()
-    assert home.home_of("inbox/later/x.mp4") == (None, None)
+    assert home.tree["inbox"]["later"]["x.mp4"] == b"new 1"
+    assert not [line for line in home.events("labelled") if "inbox" in str(line["path"])]
 
 
 def test_a_folder_that_is_never_listed_keeps_nothing_from_ending(household):
