@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
+import itertools
 import math
 import os
 import pkgutil
@@ -21,8 +23,9 @@ import signal
 import struct
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from sortd.extract.seccomp import MACHINES, decoding_filter
@@ -30,9 +33,14 @@ from sortd.extract.seccomp import MACHINES, decoding_filter
 MEMORY_BYTES = 2 << 30
 """On top of what an idle child maps; 8K video takes half of it."""
 NICENESS = 10
+NOTHING_OF = ("FSIZE", "CORE", "MEMLOCK", "MSGQUEUE", "SIGPENDING", "NICE", "RTPRIO")
+"""Limits that are 0 for the server already; those that would keep it from serving are set by its children."""
+SPARE_DESCRIPTORS = 64
 
 PACKAGES_LOADED_WHOLE = ("av",)
 """They import parts of themselves only when a file needs them, which a confined child cannot."""
+NO_PARTS_OF_DECODING = ("av.__main__", "av.datasets")
+"""A program, and downloads with all that the network takes: every child would be larger for it."""
 ENCODINGS = ((b"UTF-8", b"ISO-8859-1"), (b"UTF-8", b"UTF-16LE"))
 """FFmpeg asks the C library to convert subtitles and tags between these; it loads a converter on first use."""
 
@@ -60,6 +68,9 @@ LANDLOCK_SCOPES = 3
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_CAPABILITY_HEADER = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITY_VERSION, 0))
+_NO_CAPABILITIES = ctypes.create_string_buffer(24)
+
 Missing = dict[str, str]
 """Name of a step that does not hold -> why."""
 
@@ -74,14 +85,27 @@ class Shelter:
     """/dev/null, open."""
     dead_folder: int | None = None
     """A folder that was deleted, open: it is empty, and nothing can be made in it."""
+    mapped: int = 0
+    """Bytes that it maps, and each of its children before it decodes."""
+    highest: int = 0
+    """No descriptor that it has open for itself is higher."""
     missing: Missing = field(default_factory=dict)
 
 
 def prepare() -> Shelter:
-    """Make a server ready to fork children; in a process of one thread that has loaded what it needs."""
+    """Make a server ready to fork children; in a process of one thread that has loaded what it needs.
+
+    Whatever children inherit is done here, once.
+    """
     _load_lazy_parts()
     shelter = Shelter(becomes_nobody=_can_become_nobody(), null=os.open(os.devnull, os.O_RDWR))
+    shelter.mapped = _step_back()
+    with _step("limits", shelter.missing):
+        _limit(dict.fromkeys(NOTHING_OF, 0))
+    # What stands in memory now is looked at by no collection of a child's, which would copy the pages it lies on.
+    gc.freeze()
     if sys.platform != "linux":
+        shelter.highest = max(_descriptors())
         return shelter
     with _step("empty root", shelter.missing):
         shelter.dead_folder = _dead_folder()
@@ -101,10 +125,17 @@ def prepare() -> Shelter:
     with contextlib.suppress(OSError):
         for capability in range(64):
             _prctl(PR_CAPBSET_DROP, capability)
+    shelter.highest = max(_descriptors())
     # A child of the same user must not reach the server's memory. Last, as unshare sets it anew.
     with _step("undumpable", shelter.missing):
         _prctl(PR_SET_DUMPABLE, 0)
     return shelter
+
+
+def anticipate(answer: int) -> None:
+    """Do in the server what each child with this answer's socket would else do for itself."""
+    with contextlib.suppress(LookupError):
+        _calls_allowed(answer)
 
 
 def reveal() -> None:
@@ -123,7 +154,6 @@ def confine(shelter: Shelter, *, server: int, keep: tuple[int, int], cpu_seconds
     if sys.platform != "linux":
         missing |= dict.fromkeys(("seccomp", "landlock"), "only Linux has it")
     landlock = 0
-    mapped, descriptors = _step_back(), _descriptors()
     if sys.platform == "linux":
         with _step("empty root", missing):
             if shelter.dead_folder is not None:
@@ -146,9 +176,9 @@ def confine(shelter: Shelter, *, server: int, keep: tuple[int, int], cpu_seconds
         # No file, no TCP, no abstract socket, no signal to anybody outside.
         with _step("landlock", missing):
             landlock = _restrict_by_landlock()
-    _close(descriptors, keep=keep, null=shelter.null)
+    _close_all_but(keep, shelter)
     with _step("limits", missing):
-        _limit(mapped, cpu_seconds)
+        _limit({"AS": shelter.mapped + MEMORY_BYTES, "CPU": math.ceil(cpu_seconds), "NPROC": 0, "NOFILE": 0})
     if sys.platform == "linux":
         # Last, as most of what stands above is forbidden by it.
         with _step("seccomp", missing):
@@ -186,8 +216,9 @@ def _load_lazy_parts() -> None:
         package = sys.modules.get(name)
         if package is not None:
             for part in pkgutil.walk_packages(package.__path__, f"{name}.", onerror=lambda _: None):
-                with contextlib.suppress(Exception):  # a part that does not load here is none that a file can need
-                    importlib.import_module(part.name)
+                if part.name not in NO_PARTS_OF_DECODING:
+                    with contextlib.suppress(Exception):  # a part that does not load here is none that a file can need
+                        importlib.import_module(part.name)
     # Where the system has no such function there is no converter to load.
     with contextlib.suppress(AttributeError):
         _libc.iconv_open.restype = ctypes.c_void_p
@@ -231,9 +262,20 @@ def _step_back() -> int:
     os.nice(NICENESS)
     mapped = 0
     with contextlib.suppress(OSError):
-        mapped = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
-        Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
+        with _opened("/proc/self/statm", os.O_RDONLY) as statm:
+            mapped = int(os.read(statm, 1000).split()[0]) * resource.getpagesize()
+        with _opened("/proc/self/oom_score_adj", os.O_WRONLY) as score:
+            os.write(score, b"1000")
     return mapped
+
+
+@contextlib.contextmanager
+def _opened(path: str, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _become_nobody() -> None:
@@ -247,8 +289,7 @@ def _drop_privileges() -> None:
     """Give up all capabilities, in a user namespace of one's own too: they open much of the kernel to attacks."""
     with contextlib.suppress(OSError):  # kernels before 4.3 know none that are kept so
         _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    header = ctypes.create_string_buffer(struct.pack("=Ii", CAPABILITY_VERSION, 0))
-    _call(_libc.capset, header, ctypes.create_string_buffer(24))
+    _call(_libc.capset, _CAPABILITY_HEADER, _NO_CAPABILITIES)
 
 
 def _belong_to(server: int, missing: Missing) -> None:
@@ -294,20 +335,18 @@ def _descriptors() -> list[int]:
     return list(range(1024))
 
 
-def _close(descriptors: list[int], *, keep: tuple[int, int], null: int) -> None:
+def _close_all_but(keep: tuple[int, int], shelter: Shelter) -> None:
     """Leave no way to the server or to what its owner had open; the standard streams lead nowhere."""
     for standard in range(3):
-        os.dup2(null, standard)
-    for descriptor in set(descriptors) - {0, 1, 2, *keep}:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        os.dup2(shelter.null, standard)
+    # What a child opens, or is given, gets the lowest number that is free: no more than a few are above these.
+    bounds = (2, *sorted(keep), max(shelter.highest, *keep) + SPARE_DESCRIPTORS)
+    for below, above in itertools.pairwise(bounds):
+        os.closerange(below + 1, above)
 
 
-def _limit(mapped: int, cpu_seconds: float) -> None:
-    """Bound what it can use up. What is open stays open, but nothing more can be opened. Raises OSError."""
-    limits = {"AS": mapped + MEMORY_BYTES, "CPU": math.ceil(cpu_seconds)}
-    limits |= dict.fromkeys(("FSIZE", "CORE", "NPROC", "NOFILE", "MEMLOCK", "MSGQUEUE", "SIGPENDING"), 0)
-    limits |= dict.fromkeys(("NICE", "RTPRIO"), 0)
+def _limit(limits: Mapping[str, int]) -> None:
+    """Bound what this process can use up; descriptors that are open stay open. Raises OSError."""
     failed = []
     for name, most in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
@@ -325,12 +364,18 @@ def _limit(mapped: int, cpu_seconds: float) -> None:
 
 def _filter_calls(*, answer: int) -> None:
     """Allow the system calls that decoding takes. By prctl: some service managers' own filters refuse seccomp(2)."""
-    name = os.uname().machine
-    machine = MACHINES.get(name)
-    if machine is None or struct.calcsize("P") != 8:  # noqa: PLR2004 - bytes of a 64-bit pointer
-        raise LookupError(f"no list of system calls for {name}")
-    program = decoding_filter(machine, answer)
+    program = _calls_allowed(answer)
     instructions = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog: the number of instructions, and where they are.
     pointer = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions)))
     _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, pointer)
+
+
+@lru_cache(maxsize=8)
+def _calls_allowed(answer: int) -> bytes:
+    """The filter's program. Raises LookupError on a kind of machine for which there is none."""
+    name = os.uname().machine
+    machine = MACHINES.get(name)
+    if machine is None or struct.calcsize("P") != 8:  # noqa: PLR2004 - bytes of a 64-bit pointer
+        raise LookupError(f"no list of system calls for {name}")
+    return decoding_filter(machine, answer)

@@ -17,7 +17,7 @@ from typing import BinaryIO, NoReturn
 
 from sortd.domain import Fault, Needs, Sample
 from sortd.errors import ExtractionError
-from sortd.extract.confinement import Shelter, confine, prepare, reveal
+from sortd.extract.confinement import Shelter, anticipate, confine, prepare, reveal
 from sortd.extract.confinement_probe import attempts_that_succeed, calls_are_filtered
 
 READY = b"ready"
@@ -61,6 +61,7 @@ def serve() -> None:
         request, descriptors, _, _ = socket.recv_fds(control, 1, 2)
         if not request:
             return
+        anticipate(descriptors[1])
         child = os.fork() if forks else server
         if child:
             control.sendall(child.to_bytes(4))
