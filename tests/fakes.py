@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ class FakeExtractor:
     """Sees in a "video" of the content b"cats 7" a video like all others whose first word is cats.
 
     A second word of the content that names another family ("cats or dogs 7") makes it half of each; the word "silent"
-    means no sound. What follows "encoded" is only how it is written down; "cut" means that it is shorter.
+    means no sound. What follows "encoded" or "tagged" is only how it is written down; "cut" means that it is shorter.
     """
 
     def __init__(self, *, noise: float = 0.5) -> None:
@@ -40,7 +41,7 @@ class FakeExtractor:
 
     def _feature(self, part: Part, content: bytes) -> Feature:
         details = {"seconds": 20.0 if b"cut" in content else 60.0}
-        content = content.split(b" encoded")[0]
+        content = re.split(b" encoded| tagged| and a tag", content)[0]
         words = content.split()
         if part.extractor == "speech" and b"silent" in words:
             return Feature(part.extractor, part.version, None, details=details)

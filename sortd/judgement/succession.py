@@ -16,10 +16,10 @@ LENGTH_SECONDS = 1.0
 LENGTH_SHARE = 0.02
 """By how much two lengths may differ, the larger of both: containers round, encoders pad."""
 
-LIKENESS = 0.90
+LIKENESS = 0.975
 """Least cosine of the pictures of one video before and after it was encoded anew."""
 
-STRICT_LIKENESS = 0.97
+STRICT_LIKENESS = 0.985
 """The same where one of the lengths is not known: features from before did not keep it."""
 
 
