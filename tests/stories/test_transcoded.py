@@ -141,3 +141,11 @@ def test_a_video_that_was_moved_away_has_no_heir(household):
     home.move("cats/3.mp4", "dogs/3.mp4")
     assert home.home_of("dogs/3.mp4") == ("dogs", "owner")
     assert home.home_of("cats/3.mkv") == ("cats", "owner")
+
+
+def test_of_two_files_in_its_place_the_one_that_shows_the_same_is_the_heir(household):
+    home = placed(household)
+    (home.root / "cats/new.avi").write_bytes(b"cats 81")
+    replaced(home, "cats/new.mp4", "cats/new.mkv", b"cats 77 encoded anew")
+    assert home.home_of("cats/new.mkv") == ("cats", "sortd")
+    assert home.home_of("cats/new.avi") == ("cats", "owner")
