@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ class FakeExtractor:
     """Sees in a "video" of the content b"cats 7" a video like all others whose first word is cats.
 
     A second word of the content that names another family ("cats or dogs 7") makes it half of each; the word "silent"
-    means no sound.
+    means no sound. What follows "encoded" or "tagged" is only how it is written down; "cut" means that it is shorter.
     """
 
     def __init__(self, *, noise: float = 0.5) -> None:
@@ -39,14 +40,17 @@ class FakeExtractor:
         return look + 2 * _direction(b"words", part.dim)
 
     def _feature(self, part: Part, content: bytes) -> Feature:
+        details = {"seconds": 20.0 if b"cut" in content else 60.0}
+        content = re.split(b" encoded| tagged| and a tag", content)[0]
         words = content.split()
         if part.extractor == "speech" and b"silent" in words:
-            return Feature(part.extractor, part.version, None)
+            return Feature(part.extractor, part.version, None, details=details)
         families = words[:3:2] if words[1:2] == [b"or"] else words[:1]
         seed = f"{part.extractor} {part.version} ".encode()
         centre = sum(_direction(seed + family, part.dim) for family in families)
         vector = centre / np.linalg.norm(centre) + self._noise * _direction(seed + content, part.dim)
-        return Feature(part.extractor, part.version, (vector / np.linalg.norm(vector)).astype(np.float32))
+        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        return Feature(part.extractor, part.version, vector, details=details)
 
 
 def _direction(seed: bytes, dim: int) -> Vector:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -147,7 +148,9 @@ class _Studio:
         for bench, sample in samples.items():
             for extractor in bench.extractors:
                 try:
-                    features += extractor.extract([sample])
+                    for feature in extractor.extract([sample]):
+                        details = {**feature.details, "seconds": round(sample.seconds, 3)}
+                        features.append(replace(feature, details=details))
                 except DeviceLost:
                     raise
                 except SortdError as error:

@@ -70,6 +70,8 @@ class Judge:
             return Verdict(path, Leave(Reason.ALREADY_FILED, record.home))
         fault = self._memory.backlog.fault_of(fingerprint)
         prediction = None if fault else self.predict(fingerprint)
+        if self._memory.succession.waits(fingerprint):
+            return Verdict(path, Leave(Reason.PENDING), prediction, fault)
         if fault is not None or (prediction is None and self._memory.backlog.waits(fingerprint)):
             return Verdict(path, Leave(Reason.PENDING), fault=fault)
         decision = self._decide(prediction, record.vetoes, now, planned or Counter())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import PurePath
 
@@ -12,13 +11,14 @@ from sortd.disk.library import UNREADABLE, Library, Scan
 from sortd.disk.marker import RootAway
 from sortd.disk.names import FOLDER_RULES
 from sortd.disk.writers import Writers
-from sortd.domain import Fingerprint, Identity, Record, Sighting
+from sortd.domain import Fingerprint, Identity, Sighting
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.judgement.categories import Folder
 from sortd.judgement.settle import Settler
 from sortd.service.braking import Brake
 from sortd.service.deeds import Deeds
 from sortd.service.folders import Folders
+from sortd.service.heirs import Heirs
 from sortd.service.telling import Note, Tell
 from sortd.store.database import DatabaseError
 from sortd.store.memory import Memory
@@ -55,6 +55,7 @@ class Looker:
         self._doubted = Settler(settle_seconds * DOUBTED_TIMES)
         self._folders = Folders(memory, library, note=note, tell=tell)
         self._deeds = Deeds(memory, library, note=note, tell=tell, wall=wall)
+        self._heirs = Heirs(memory, note=note)
         self._tell = tell
         self._wall = wall
         self._touched: set[PurePath] = set()
@@ -118,6 +119,7 @@ class Looker:
         still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
         still = [path for path in still if path not in self._spared]
         changed = self._look_at(still) if still else set()
+        changed |= self._settle_heirs()
         if still:
             with self._memory.transaction():
                 self._weigh()
@@ -126,6 +128,17 @@ class Looker:
             with self._memory.transaction():
                 self._close_scan()
         return changed
+
+    def _settle_heirs(self) -> set[Fingerprint]:
+        """What waited to be known as another video's heir, and is known now; else the owner put it where it stands."""
+        # What is lost and not yet seen elsewhere may have been moved: nothing inherits from it before that is known.
+        if self.unlooked() or not self._memory.succession.candidates():
+            return set()
+        with self._memory.transaction():
+            settled = self._heirs.settle()
+            for clip in settled:
+                self.label_changes += self._deeds.note(clip, frozenset())
+        return set(settled)
 
     def _is_still(self, path: PurePath, settled: Identity | None, now: float) -> bool:
         """Whether a settled file may be looked at: in a crowd its turn comes late, and it may be written by then."""
@@ -281,12 +294,12 @@ class Looker:
                     self._tell("found", path=path)
             for clip in affected:
                 self._verify(clip, looked_at=set(paths))
-            for path, known in old.items():
-                sighting = stands[path]
-                if sighting is not None and not index.sightings(known.fingerprint, resting=True):
-                    self._hand_on(known.fingerprint, sighting.fingerprint)
+            for path, sighting in stands.items():
+                if sighting is not None:
+                    self._heirs.find(path, old.get(path), sighting)
             for clip in affected:
-                self.label_changes += self._deeds.note(clip, before[clip])
+                if not self._memory.succession.waits(clip):
+                    self.label_changes += self._deeds.note(clip, before[clip])
             away = self._guard.here()
             if away is not None:
                 # What was seen is an empty mount point, or another folder: none of it is noted.
@@ -308,19 +321,6 @@ class Looker:
                 continue
             self._retouched.discard(path)  # only a rescan or another hint tries more than twice
         return stands
-
-    def _hand_on(self, old: Fingerprint, new: Fingerprint) -> None:
-        """A file was changed where it stands (tags were edited, a download went on): still the same video to its owner.
-
-        So a placement does not become a label by it, nor is a veto forgotten.
-        """
-        index = self._memory.index
-        record, fresh = index.record(old), index.record(new)
-        if fresh == Record(new):
-            index.keep(replace(record, fingerprint=new))
-            index.keep(replace(record, home=None, placed_by=None))
-            self._memory.journal.follow(old, new)
-            self._note("changed", was=old, video=new)
 
     def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
         """Look at the video's other copies too, so that the order of hints does not matter."""

@@ -17,6 +17,7 @@ from sortd.store.features import Features
 from sortd.store.index import Index
 from sortd.store.journal import Journal
 from sortd.store.live import Live
+from sortd.store.succession import Succession
 from sortd.store.words import Words
 
 INDEX_NAME = "index.db"
@@ -37,6 +38,7 @@ class Memory:
     backlog: Backlog
     journal: Journal
     live: Live
+    succession: Succession
     classifiers: Classifiers
     words: Words
 
@@ -54,6 +56,7 @@ class Memory:
             Backlog(database, space),
             journal,
             Live(database, journal),
+            Succession(database),
             Classifiers(database),
             Words(database),
         )

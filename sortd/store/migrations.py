@@ -144,5 +144,15 @@ MIGRATIONS = [
     ALTER TABLE moves ADD COLUMN began_ns INTEGER; -- the intent by the clock of the source's filesystem; NULL: not told
     DELETE FROM attempts WHERE fault IS NOT NULL;
     """,
+    # 9: new files in the place of known videos, of which it is not known yet whether they are those videos still.
+    """
+    CREATE TABLE successions (
+        fingerprint TEXT NOT NULL,            -- the new one
+        predecessor TEXT NOT NULL,
+        path BLOB NOT NULL,
+        old_path BLOB NOT NULL,
+        PRIMARY KEY (fingerprint, predecessor)
+    ) WITHOUT ROWID;
+    """,
 ]
 """Each runs once; those that are missing run in one transaction with their count in `PRAGMA user_version`."""

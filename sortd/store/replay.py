@@ -137,7 +137,8 @@ class _Again:
         record = self._index.record(was)
         if self._index.record(clip) != Record(clip):
             return
-        stood = [sighting.path for sighting in self._index.sightings(was)]
+        path = facts.path_or_none()
+        stood = [path] if path else [sighting.path for sighting in self._index.sightings(was)]
         self._index.expect(was, None, _UNSEEN, now=at)
         self._index.expect(clip, stood[0] if stood else None, _UNSEEN, now=at)
         self._index.keep(replace(record, fingerprint=clip))
