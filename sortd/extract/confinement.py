@@ -99,14 +99,22 @@ def prepare() -> Shelter:
     """
     _load_lazy_parts()
     shelter = Shelter(becomes_nobody=_can_become_nobody(), null=os.open(os.devnull, os.O_RDWR))
-    shelter.mapped = _step_back()
+    shelter.mapped = _step_back()  # now, as a process that left the system does not own what tells of it in /proc
+    if sys.platform == "linux":
+        _leave_the_system(shelter)
     with _step("limits", shelter.missing):
         _limit(dict.fromkeys(NOTHING_OF, 0))
+    shelter.highest = max(_descriptors())
+    if sys.platform == "linux":
+        # A child of the same user must not reach the server's memory. Last, as unshare sets it anew.
+        with _step("undumpable", shelter.missing):
+            _prctl(PR_SET_DUMPABLE, 0)
     # What stands in memory now is looked at by no collection of a child's, which would copy the pages it lies on.
     gc.freeze()
-    if sys.platform != "linux":
-        shelter.highest = max(_descriptors())
-        return shelter
+    return shelter
+
+
+def _leave_the_system(shelter: Shelter) -> None:
     with _step("empty root", shelter.missing):
         shelter.dead_folder = _dead_folder()
     with _step("own network", shelter.missing):
@@ -125,11 +133,6 @@ def prepare() -> Shelter:
     with contextlib.suppress(OSError):
         for capability in range(64):
             _prctl(PR_CAPBSET_DROP, capability)
-    shelter.highest = max(_descriptors())
-    # A child of the same user must not reach the server's memory. Last, as unshare sets it anew.
-    with _step("undumpable", shelter.missing):
-        _prctl(PR_SET_DUMPABLE, 0)
-    return shelter
 
 
 def anticipate(answer: int) -> None:
