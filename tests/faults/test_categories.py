@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from tests.faults.kit import another, delaying, failing, under_strace
+from tests.faults.kit import another, calls_of_the_mover, delaying, failing, tracing, under_strace
 
 MANY = 500
 """The matrix asks for 10,000; that takes twenty times as long, and nothing but patience is tried by it."""
@@ -102,11 +102,15 @@ def test_a_deleted_folder_is_not_made_again(fresh, clips):
 
 @pytest.mark.fault("M20")
 @under_strace
-def test_a_folder_deleted_in_the_middle_of_a_move_is_not_made_again(fresh, clips):
+def test_a_folder_deleted_in_the_middle_of_a_move_is_not_made_again(fresh, clips, tmp_path):
+    home = fresh()
+    shutil.copy(clips / "sea-6.mp4", home.root)
+    home.once(*tracing("renameat2", tmp_path / "calls"))
+    first = calls_of_the_mover(tmp_path / "calls")[0].number  # those before it try the filesystem
     home = fresh()
     shutil.copy(clips / "sea-6.mp4", home.root)
     with home.nothing_lost():
-        home.launch(*delaying("renameat2", 3, when="1"))
+        home.launch(*delaying("renameat2", 3, when=str(first)))
         home.until(lambda: intends(home))
         (home.root / "sea").rename(home.root / ".bin")
         home.until(lambda: not intends(home))

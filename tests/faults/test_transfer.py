@@ -81,7 +81,7 @@ def group(home):
 
 
 def parts(home):
-    return list(home.root.rglob(".sortd-*"))
+    return [Path(above, name) for above, _, names in os.walk(home.root) for name in names if name.startswith(".sortd-")]
 
 
 def refused(home, category="sea"):
