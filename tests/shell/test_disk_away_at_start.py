@@ -11,11 +11,11 @@ from pathlib import Path, PurePath
 import pytest
 
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import Folders
+from sortd.disk.folders import Folders, opened
 from sortd.disk.plain import content_of, identity_of
 from sortd.disk.transfer import copy_verified, publish, temporary
 from sortd.domain import Step
-from sortd.errors import MoveRefused, MoveUnfinished
+from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished
 from sortd.judgement.move_method import MoveMethod
 from tests.folders import make
 
@@ -35,8 +35,8 @@ class Disk:
         subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True, capture_output=True)
 
     @contextmanager
-    def mounted(self) -> Iterator[None]:
-        mount = ["mount", "-o", "loop", self._image, self.where]
+    def mounted(self, options: str = "rw") -> Iterator[None]:
+        mount = ["mount", "-o", f"loop,{options}", self._image, self.where]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
             pytest.skip("this machine has no loop devices")
         try:
@@ -130,3 +130,13 @@ def test_a_source_that_its_owner_takes_before_it_is_removed_withdraws_its_copy(r
             publisher(root, steps, Taken(root))()
 
         assert [str(path.relative_to(root)) for path in root.rglob("*.mp4")] == ["dogs/clip.mp4"]
+
+
+@pytest.mark.fault("K1")
+def test_a_disk_that_is_mounted_again_in_another_way_is_tried_anew(root: Path, disk: Disk) -> None:
+    known = Filesystems()
+    with disk.mounted(), opened(root) as folders:
+        assert known.method(folders, PurePath("cats")) is MoveMethod.RENAME
+
+    with disk.mounted("ro"), opened(root) as folders, pytest.raises(FolderRefuses, match="Read-only"):
+        known.method(folders, PurePath("cats"))
