@@ -11,10 +11,11 @@ import re
 from collections.abc import Collection
 
 _SUBTITLES = "srt vtt ass ssa sub idx sup smi sami ttml dfxp lrc srv1 srv2 srv3 json3 sbv usf"
-_FACTS = "nfo json description xmp txt edl"
+_FACTS = "nfo json description xmp txt edl url webloc desktop"
 _PICTURES = "jpg jpeg png webp"
-_RECORDERS = "thm lrv lrf eit"  # GoPro, Canon: thumbnails and previews; DJI: previews; Enigma2: what was on
-_WHOLE_FILES = "meta ap sc cuts sts"  # Enigma2, after the whole name: "film.ts.meta"
+_RECORDERS = "thm lrv lrf eit aae"  # GoPro, Canon, DJI: previews; Enigma2: what was on; iPhone: edits
+_WHOLE_FILES = "meta ap sc cuts sts vsmeta"  # after the whole name, "film.ts.meta": Enigma2, Synology Video Station
+_ARTWORK = "thumb poster fanart banner landscape logo clearlogo clearart disc discart keyart backdrop cover"
 
 _ENGLISH = (
     "afrikaans albanian amharic arabic armenian azerbaijani basque belarusian bengali bosnian brazilian bulgarian"
@@ -43,7 +44,8 @@ _TAIL = re.compile(
     rf"(?:{_PART}){{0,4}}{_ENDING}"
     r"|\.(?:info|live_chat|annotations|chapters)\.(?:json|xml)"  # yt-dlp
     r"|\.info\.json\.gz"
-    rf"|-(?:thumb|poster)\.(?:{_one_of(_PICTURES)})"  # Kodi, Jellyfin, Plex
+    rf"|-(?:{_one_of(_ARTWORK)})\d?\.(?:{_one_of(_PICTURES)})"  # Kodi, Jellyfin, Plex, Emby
+    r"|(?:-\d{2,4}-\d{1,3})?\.bif"  # Emby, Jellyfin, Roku: pictures to seek by
     r"|m\d\d\.xml",  # Sony: C0001M01.XML of C0001.MP4
     re.IGNORECASE | re.ASCII,
 )
@@ -52,7 +54,7 @@ _WHOLE_TAIL = re.compile(
     rf"\.(?:{_one_of(_WHOLE_FILES)})|\.s[a-z-]{{2,20}}\.json",
     re.IGNORECASE | re.ASCII,
 )
-_ENDINGS = tuple(f".{word}" for word in f"{_SUBTITLES} {_FACTS} {_PICTURES} thm {_WHOLE_FILES} xml".split())
+_ENDINGS = tuple(f".{word}" for word in f"{_SUBTITLES} {_FACTS} {_PICTURES} thm bif {_WHOLE_FILES} xml".split())
 
 
 def may_be_companion(name: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from sortd.disk.folders import CANNOT_SYNC, Entry, Folders, link, opened, rename_exclusively
 from sortd.disk.marker import MARKER
+from sortd.disk.mounts import mount_number
 from sortd.domain import FilesystemAbilities
 from sortd.errors import FolderRefuses
 from sortd.judgement.move_method import MoveMethod, move_method, why_unsafe
@@ -91,11 +92,7 @@ def survey(
 
 def _mount(folder: int) -> _Mount:
     """What tells a mounted filesystem from others, and from itself mounted anew."""
-    number = 0
-    with suppress(OSError, StopIteration):  # no /proc (macOS): devices and their identifiers alone tell
-        lines = Path(f"/proc/self/fdinfo/{folder}").read_text("ascii").splitlines()
-        number = next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
-    return os.fstat(folder).st_dev, os.fstatvfs(folder).f_fsid, number
+    return os.fstat(folder).st_dev, os.fstatvfs(folder).f_fsid, mount_number(folder)
 
 
 def _place(folders: Folders, folder: PurePath) -> int:

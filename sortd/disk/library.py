@@ -67,6 +67,8 @@ class Categories:
 
     folders: Sequence[Folder]
     unreadable: Sequence[PurePath]
+    left_out: Sequence[Folder] = ()
+    """Folders that would be categories, but are none by the owner's rules or settings: what they held rests."""
 
     def hides(self, category: Category) -> bool:
         """Whether a category that was not found may yet stand, in a folder that could not be read."""
@@ -159,6 +161,19 @@ class Library:
             return known if known and known.path == path else None
         return Sighting(path, content, identity)
 
+    def holds(self, path: PurePath, known: Sighting) -> bool:
+        """Whether what is known stands at a path, be it one of the library's videos by the rules of today or not."""
+        try:
+            status = status_of(self._at(path))
+            if status is None:
+                return False
+            identity = identity_of(status)
+            return (
+                known.identity.agrees(identity) or fingerprint(self._at(path), identity=identity) == known.fingerprint
+            )
+        except OSError:
+            return False
+
     def rests(self, path: PurePath) -> bool:
         """Whether a plain file stands where none of the library's videos does.
 
@@ -203,18 +218,23 @@ class Library:
     def folders(self) -> Categories:
         """The categories: every folder exactly `levels` deep, and those above that hold videos themselves."""
         standing, unreadable = self._category_folders()
-        found = []
+        found: list[Folder] = []
+        left_out: list[Folder] = []
         for folder in standing:
-            category = self._category(folder)
+            above = [one for one in folder.parents if one != ROOT]
+            ruled_out = self._is_ruled_out(folder, unusable=False) or any(map(self._is_ruled_out, above))
+            category = None if ruled_out else self._category(folder)
             try:
                 status = os.lstat(self._at(folder))
             except OSError as problem:
                 if problem.errno not in ABSENT:
                     unreadable.append(folder)
                 continue
-            if category is not None:
+            if category is None:
+                left_out.append(Folder(Category(str(folder)), status.st_dev, status.st_ino))
+            else:
                 found.append(Folder(category, status.st_dev, status.st_ino))
-        return Categories(sorted(found, key=lambda folder: folder.name), unreadable)
+        return Categories(sorted(found, key=lambda folder: folder.name), unreadable, left_out)
 
     def _category_folders(self) -> tuple[list[PurePath], list[PurePath]]:
         """The folders that may be categories, whatever their rules say, and those that could not be listed."""
@@ -222,11 +242,11 @@ class Library:
         unreadable: list[PurePath] = []
 
         def enters(folder: PurePath) -> bool:
-            if self._is_left_out(folder, unusable=False):
+            if self._is_no_folder(folder):
                 return False
             if len(folder.parts) == self._levels:
                 found.append(folder)
-            return len(folder.parts) < self._levels and not self._is_left_out(folder)
+            return len(folder.parts) < self._levels
 
         for visit in walk(self.root, ROOT, enters=enters):
             if visit.problem is not None:
@@ -350,20 +370,25 @@ class Library:
 
         What the owner wants of such a folder is not known: all in it rests, but it may be a category still.
         """
-        name = folder.name
-        if names.is_hidden(name) or is_unfinished(name) or self._ignored.match(str(folder)):
+        return self._is_no_folder(folder) or self._is_ruled_out(folder, unusable=unusable)
+
+    def _is_no_folder(self, folder: PurePath) -> bool:
+        """Whether a folder is none of the library's by what it is: hidden, unfinished, a system's own."""
+        return names.is_hidden(folder.name) or is_unfinished(folder.name) or self._is_systems(folder)
+
+    def _is_ruled_out(self, folder: PurePath, *, unusable: bool = True) -> bool:
+        """Whether a folder is left out by the owner's settings, or by the rules that stand in it."""
+        if self._ignored.match(str(folder)):
             return True
         rules = self._rules.own(folder)
-        if rules is not None and ((rules.problem and unusable) or rules.role is Role.IGNORE):
-            return True
-        return self._is_systems(folder, rules)
+        return rules is not None and ((rules.problem != "" and unusable) or rules.role is Role.IGNORE)
 
-    def _is_systems(self, folder: PurePath, rules: FolderRules | None = None) -> bool:
+    def _is_systems(self, folder: PurePath) -> bool:
         """Whether a folder is left alone as a system's own: by its name, or as a snapshot."""
         kind = kind_of(folder.name)
         if kind is Kind.OWNERS and not is_snapshot(self._at(folder)):
             return False
-        rules = rules or self._rules.own(folder)
+        rules = self._rules.own(folder)
         if rules is not None and rules.says_role:
             return False
         return kind is Kind.SYSTEMS or not self._is_kept(folder)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,10 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _REMOTE = re.compile(
     r"nfs4?|cifs|smb\w*|9p|ceph|afs|ncpfs|vboxsf|prl_fs|fuse\.(sshfs|rclone|davfs\d?|glusterfs|vmhgfs.*)"
 )
+
+_STATX = getattr(ctypes.CDLL(None), "statx", None)
+_EMPTY_PATH, _UNIQUE_MOUNT = 0x1000, 0x4000  # AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE
+_MASK, _MOUNT = slice(0, 4), slice(144, 152)  # stx_mask, stx_mnt_id in the 256 bytes of struct statx
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,21 @@ def mounts_of(folder: Path, *, table: Path = TABLE) -> tuple[Mount, ...]:
     deepest = max(len(mount.point) for mount in holding)
     holder = [mount for mount in holding if len(mount.point) == deepest][-1]  # the last mounted there covers the others
     return (holder, *(mount for mount in mounts if mount.point.startswith(f"{real}/")))
+
+
+def mount_number(descriptor: int) -> int:
+    """The number of the mount that an open file or folder is on; 0 where the system does not tell (macOS).
+
+    Linux gives one that is never used again from 6.8 on. Older ones give the next mount the number of the last.
+    """
+    status = ctypes.create_string_buffer(256)
+    asked = _STATX is not None and _STATX(descriptor, b"", _EMPTY_PATH, _UNIQUE_MOUNT, status) == 0
+    if asked and int.from_bytes(status.raw[_MASK], sys.byteorder) & _UNIQUE_MOUNT:
+        return int.from_bytes(status.raw[_MOUNT], sys.byteorder)
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
+    return 0
 
 
 def _mount(fields: list[bytes]) -> Mount:

@@ -1,6 +1,7 @@
 """Folders that a system keeps for itself: bins, snapshots, caches of servers and synchronisers.
 
-The lists come from the manuals of Synology, QNAP, Asustor, NetApp, Samba, Windows, macOS, Android, Linux and Syncthing.
+The lists come from the manuals of Synology, QNAP, Asustor, NetApp, Samba, Windows, macOS, Android, Linux, Syncthing,
+GoodSync, Nextcloud, Plex and Jellyfin.
 Hidden names (`.Trash-1000`, `.snapshots`, `.zfs`, `.stversions`) need no entry: they are left alone already.
 """
 
@@ -46,20 +47,36 @@ _SYSTEMS = {
     "@thumb",
     "@tmp",
     "@__thumb",
+    "_gsdata_",
+    "backups.backupdb",
     "config.msi",
+    "files_trashbin",
+    "files_versions",
     "lost+found",
     "lost.dir",
     "msocache",
     "network trash folder",
+    "plex versions",
     "system volume information",
     "thefindbycontentfolder",
     "thevolumesettingsfolder",
     "windowsimagebackup",
+    "wpsystem",
     "~snapshot",
 }
-_SYSTEMS_LIKE = re.compile(r"found\.\d{3}|[ag]?quota\.(?:user|group|project)|@gmt-[\d.-]+")
+_SYSTEMS_LIKE = re.compile(r"found\.\d{3}|[ag]?quota\.(?:user|group|project)|@gmt-[\d.-]+|.+\.trickplay")
 
-_DOUBTFUL = {"recycle bin", "recycle.bin", "recycled", "recycler", "temporary items", "trash can", "trashbox"}
+_DOUBTFUL = {
+    "_recycle",
+    "recycle",
+    "recycle bin",
+    "recycle.bin",
+    "recycled",
+    "recycler",
+    "temporary items",
+    "trash can",
+    "trashbox",
+}
 
 
 def kind_of(name: str) -> Kind:

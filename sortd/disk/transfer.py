@@ -79,6 +79,7 @@ def publish(
     named: list[int] = []
     try:
         with opened(root) as folders:
+            _check_mounted(folders, steps[0])
             _settle_aside(folders, part, steps, filesystems, finish=True)
             if not _went(folders, steps[0], fingerprint):
                 for n, step in enumerate(steps):
@@ -98,7 +99,8 @@ def publish(
                 try:
                     named_now |= _name(folders, step, copy, filesystems, None)
                     sync([folders.entry(step.target)])
-                    _take_source(folders, step, aside(part, n, step.source), filesystems)
+                    if find(folders, step.source) is not None:  # else it went before a kill, or its owner took it
+                        _take_source(folders, step, aside(part, n, step.source), filesystems)
                 except (OSError, MoveRefused):  # the video went; a companion that cannot stays where it is
                     _withdraw(folders, step, copy, named=named_now)
             with suppress(FileNotFoundError):  # after a kill, the owner may have removed the emptied folder
@@ -122,6 +124,7 @@ def was_put_back(root: Path, part: str, step: Step, *, fingerprint: Fingerprint,
     """
     try:
         with opened(root) as folders:
+            _check_mounted(folders, step)
             before, after = find(folders, step.source), find(folders, step.target)
             rest = (temporary(part, 0, step.target), aside(part, 0, step.source))
             if began_ns is None or before is None or after is not None or any(find(folders, path) for path in rest):
@@ -131,6 +134,23 @@ def was_put_back(root: Path, part: str, step: Step, *, fingerprint: Fingerprint,
             return before.st_ctime_ns > began_ns and content_at(folders, step.source) == fingerprint
     except (OSError, MoveRefused) as problem:
         raise MoveUnfinished(f"{step.source} cannot be looked for: {problem}") from problem
+
+
+def _check_mounted(folders: Folders, step: Step) -> None:
+    """MoveUnfinished: one of the two filesystems of a copy is not mounted, and what it holds cannot be asked.
+
+    An empty mount point looks like a folder whose files the owner took away. Two filesystems that show one number (a
+    bind mount) cannot be told so.
+    """
+    if step.copy is None or None in {step.identity.device, step.copy.identity.device}:
+        return  # noted by an earlier sortd
+    if step.identity.device == step.copy.identity.device:
+        return
+    with suppress(FileNotFoundError):  # a folder that the owner removed is no mount point
+        before, after = (os.fstat(folders.open(path.parent)) for path in (step.source, step.target))
+        if before.st_dev == after.st_dev:
+            where = f"{step.source.parent} or {step.target.parent}"
+            raise MoveUnfinished(f"{where} was on another filesystem, which is not mounted now")
 
 
 def _name(
@@ -175,8 +195,6 @@ def _take_source(folders: Folders, step: Step, hidden: PurePath, filesystems: Fi
     It goes by way of a hidden name: what is removed is then the very file that was looked at, whatever the owner puts
     in its place meanwhile.
     """
-    if find(folders, step.source) is None:
-        return  # the owner took it away at the last moment
     source, going = folders.entry(step.source), folders.entry(hidden)
     with _reading(source) as file, asked_for_writers(file.fileno(), folder=source.folder) as answer:
         why = why_not_taken(answer.found)
@@ -246,12 +264,17 @@ def _withdraw_all(
 def _withdraw(folders: Folders, step: Step, part: PurePath, *, named: bool) -> None:
     """Remove a copy; one that has its name only if its source was not taken: this call `named` it, or both are equal.
 
-    After a kill the copy may be the only one, and the source's name another file's.
+    After a kill the copy may be the only one, and the source's name another file's. A source that went since this call
+    `named` its copy was taken by its owner, who would find the video twice.
     """
     if find(folders, part) is not None:
         _remove(folders, part)
     before, after, copy = find(folders, step.source), find(folders, step.target), step.copy
-    if not (before and after and copy) or identity_of(after).lasting != copy.identity.lasting:
+    if not (after and copy) or identity_of(after).lasting != copy.identity.lasting:
+        return
+    if before is None:
+        if named:
+            _remove(folders, step.target)
         return
     if os.path.samestat(before, after) or not stat.S_ISREG(before.st_mode):
         return

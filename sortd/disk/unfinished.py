@@ -39,7 +39,7 @@ _ENDINGS = (
     ".inprogress",
 )
 _FRAGMENT = re.compile(r".*\.part-frag\d+(?:\.part)?", re.IGNORECASE | re.DOTALL)
-_SYNCHRONISERS = (".syncthing.", "~syncthing~", ".goutputstream-")
+_BEGINNINGS = (".syncthing.", "~syncthing~", ".goutputstream-", "_unpack_", "incomplete~")  # SABnzbd, Soulseek clients
 
 CONTROL_FILE = ".aria2"
 """After a file's name: that file is being written for as long as this stands."""
@@ -49,8 +49,8 @@ BESIDE = (".part", ".ytdl", ".crdownload", ".st", "-lftp-pget-status")
 
 _DOUBTFUL = re.compile(
     r"(?P<base>.+?)(?:"
-    r"\.f(?:\d+|(?:hls|dash|http|https|rtmp|m3u8|mpd|audio|video)(?=[-_.\d]))[\w-]*"  # yt-dlp: one format of several
-    r"|\.(?:temp|tmp|part|partial|incomplete|inprogress|converting|encoding)"  # yt-dlp, transcoders
+    r"\.f(?:\d+|(?:hls|dash|http|https|rtmp|m3u8|mpd|audio|video)(?=[-_.\d]))[\w=-]*"  # yt-dlp: one format of several
+    r"|\.(?:temp|tmp|part|partial|incomplete|inprogress|converting|encoding|transcoding|downloading)"
     r"|-tdarrcachefile-[\w-]+"
     r"|-working(?:-\d+)+"  # Unmanic
     r")\.[a-z0-9]+",
@@ -61,7 +61,7 @@ _DOUBTFUL = re.compile(
 def is_unfinished(name: str) -> bool:
     """Whether no finished file or folder is called so."""
     lower = name.lower()
-    if lower.endswith(_ENDINGS) or lower.startswith(_SYNCHRONISERS):
+    if lower.endswith(_ENDINGS) or lower.startswith(_BEGINNINGS):
         return True
     return ".part-frag" in lower and _FRAGMENT.fullmatch(name) is not None
 

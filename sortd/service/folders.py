@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from sortd.disk.library import Library
 from sortd.judgement import categories
-from sortd.judgement.categories import Folder, Gone, Renamed
+from sortd.judgement.categories import Folder, Gone, Known, Renamed
 from sortd.service.telling import Note, Tell
 from sortd.store.memory import Memory
 
@@ -33,11 +34,13 @@ class Folders:
         """
         table = self._memory.categories
         seen = self._library.folders()
-        known = [category for category in table.all() if not seen.hides(category.name)]
-        changes = categories.compare(known, seen.folders, carries=self._carries, empty=self._is_empty)
+        counted = {category.number for category in table.all() if category.present}
+        known = [self._as_resting(category) for category in table.all() if not seen.hides(category.name)]
+        standing = [*seen.folders, *seen.left_out]
+        changes = categories.compare(known, standing, carries=self._carries, empty=self._is_empty)
         gone = {change.name for change in changes if isinstance(change, Gone)}
         # Of one that went a moment ago the files may not have been looked at yet: they vanish with those of this one.
-        before = {old.name for old in known if not old.present} - {folder.name for folder in seen.folders}
+        before = {old.name for old in known if not old.present} - {folder.name for folder in standing}
         # One that stands, but is no category by its rules or by the settings, takes nothing with it.
         vanished = [name for name in gone | before if self._library.folder(name) is None]
         taken = sum(len(self._memory.index.paths_below(PurePath(name))) for name in vanished)
@@ -46,16 +49,33 @@ class Folders:
         for change in changes:
             if isinstance(change, Gone) and not self.gone_unseen:
                 table.retire(change.number)
-                labels += table.labels(change.number)
+                labels += table.labels(change.number) if change.number in counted else 0
         self._rename([change for change in changes if isinstance(change, Renamed)])
         for change in changes:
             match change:
                 case categories.Same(number, folder):
                     if table.update(number, folder):
                         self._note_folder(folder)
-                case categories.New(folder):
+                case categories.New(folder) if folder not in seen.left_out:
                     table.add(folder)
                     self._note_folder(folder)
+        return labels + self._rest(seen.left_out, counted=counted)
+
+    def _as_resting(self, category: Known) -> Known:
+        """A category whose videos rest stands still, and is found again when its folder is renamed meanwhile."""
+        if category.present:
+            return category
+        rests = self._memory.index.paths_below(PurePath(category.name), resting=True)
+        return replace(category, present=bool(rests))
+
+    def _rest(self, left_out: Sequence[Folder], *, counted: set[int]) -> int:
+        """Count no folder as a category that is none by the owner's rules; how many labels rest that counted before."""
+        table = self._memory.categories
+        labels = 0
+        for category in table.all():
+            if category.present and Folder(category.name, category.device, category.inode) in left_out:
+                table.retire(category.number)
+                labels += table.labels(category.number) if category.number in counted else 0
         return labels
 
     def _rename(self, renames: list[Renamed]) -> None:
@@ -82,17 +102,18 @@ class Folders:
         """What a category is known by when its folder is renamed, for an index that has to be made again."""
         self._note("category", category=folder.name, device=folder.device, inode=folder.inode)
 
-    def _carries(self, known: categories.Known, folder: categories.Folder) -> int | None:
+    def _carries(self, known: Known, folder: Folder) -> int | None:
         """How many of some files the category was known to hold are in the folder; None where it held none."""
         was = PurePath(known.name)
-        paths = self._memory.index.paths_below(was)[:WITNESSES]
+        paths = self._memory.index.paths_below(was, resting=True)[:WITNESSES]
         found = 0
         for path in paths:
-            sighting = self._memory.index.known(path)
-            now = self._library.look(PurePath(folder.name) / path.relative_to(was), sighting)
-            found += sighting is not None and now is not None and now.fingerprint == sighting.fingerprint
+            sighting = self._memory.index.known(path, resting=True)
+            found += sighting is not None and self._library.holds(
+                PurePath(folder.name) / path.relative_to(was), sighting
+            )
         return found if paths else None
 
-    def _is_empty(self, folder: categories.Folder) -> bool:
+    def _is_empty(self, folder: Folder) -> bool:
         scan = self._library.videos_below(PurePath(folder.name))
         return not (scan.videos or scan.unreadable)

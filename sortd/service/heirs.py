@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -19,17 +20,14 @@ class Heirs:
         self._memory = memory
         self._note = note
 
-    def find(self, path: PurePath, was: Sighting | None, sighting: Sighting) -> None:
+    def find(self, sighting: Sighting, namesakes: Sequence[tuple[Fingerprint, PurePath]]) -> None:
         """Hold a new video back that stands where a known one stood, or beside it under its stem."""
         index = self._memory.index
-        new = sighting.fingerprint
-        if index.record(new) != Record(new) or (was is not None and was.fingerprint == new):
+        new, path = sighting.fingerprint, sighting.path
+        if index.record(new) != Record(new) or (new, path) in namesakes:
             return
-        olds = self._memory.succession.namesakes(path)
-        if was is not None:
-            olds.append((was.fingerprint, path))
-        for old, old_path in olds:
-            if old != new and index.record(old) != Record(old) and not self._stands_apart(old, path):
+        for old, old_path in namesakes:
+            if old != new and index.record(old) != Record(old):
                 self._memory.succession.wait(Candidate(new, path, old, old_path))
 
     def settle(self) -> dict[Fingerprint, bool]:
@@ -40,7 +38,9 @@ class Heirs:
             if is_heir is None:
                 continue
             self._memory.succession.end(candidate)
-            if is_heir:
+            if is_heir and self._stands_apart(candidate):
+                self._share_vetoes(candidate)
+            elif is_heir:
                 self._hand_on(candidate)
             settled[candidate.video] = settled.get(candidate.video, False) or is_heir
         return {video: heir for video, heir in settled.items() if not self._memory.succession.waits(video)}
@@ -51,19 +51,19 @@ class Heirs:
         stands = {sighting.path for sighting in index.sightings(new, resting=True)}
         if candidate.path not in stands or index.record(new) != Record(new):
             return False
-        if self._stands_apart(candidate.old, candidate.path):
-            return False
         if self._memory.backlog.waits(new):
             return None
         same_path = candidate.path == candidate.old_path
         if not is_same_video(self._look(candidate.old), self._look(new), same_path=same_path):
             return False
+        if self._stands_apart(candidate):
+            return True
         return None if index.sightings(candidate.old, resting=True) else True
 
-    def _stands_apart(self, old: Fingerprint, path: PurePath) -> bool:
-        """Whether a known video stands elsewhere: it was moved or copied, not replaced."""
-        places = [sighting.path for sighting in self._memory.index.sightings(old, resting=True)]
-        return any(place.with_suffix("") != path.with_suffix("") for place in places)
+    def _stands_apart(self, candidate: Candidate) -> bool:
+        """Whether the known video stands elsewhere: moved, copied, or kept beside what replaced it."""
+        places = [sighting.path for sighting in self._memory.index.sightings(candidate.old, resting=True)]
+        return any(place.with_suffix("") != candidate.path.with_suffix("") for place in places)
 
     def _look(self, video: Fingerprint) -> Look:
         visual = self._memory.features.of(video, self._memory.space).get("visual")
@@ -71,6 +71,14 @@ class Heirs:
             return Look(None, None)
         seconds = visual.details.get("seconds")
         return Look(visual.vector, float(seconds) if isinstance(seconds, int | float) else None)
+
+    def _share_vetoes(self, candidate: Candidate) -> None:
+        """Where the old one was taken out the new one does not go either; what the old one is held to it keeps."""
+        index, new = self._memory.index, candidate.video
+        vetoes = index.record(candidate.old).vetoes
+        index.keep(replace(index.record(new), vetoes=vetoes))
+        for category in sorted(vetoes):
+            self._note("withdrawn", video=new, category=category)
 
     def _hand_on(self, candidate: Candidate) -> None:
         """What the old one was held to, and its moves, are the new one's: no placement becomes a label by it.

@@ -287,6 +287,8 @@ class Looker:
             old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
             affected = {s.fingerprint for s in (*old.values(), *stands.values()) if s is not None}
             before = {clip: self._deeds.standing(index.sightings(clip, lost=True)) for clip in affected}
+            found = {path: sighting for path, sighting in stands.items() if sighting is not None}
+            namesakes = {path: self._memory.succession.namesakes(path) for path in found}
             for path, sighting in stands.items():
                 if sighting is None:
                     self._lose(path)
@@ -294,9 +296,8 @@ class Looker:
                     self._tell("found", path=path)
             for clip in affected:
                 self._verify(clip, looked_at=set(paths))
-            for path, sighting in stands.items():
-                if sighting is not None:
-                    self._heirs.find(path, old.get(path), sighting)
+            for path, sighting in found.items():
+                self._heirs.find(sighting, namesakes[path])
             for clip in affected:
                 if not self._memory.succession.waits(clip):
                     self.label_changes += self._deeds.note(clip, before[clip])

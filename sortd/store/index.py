@@ -180,14 +180,14 @@ class Index:
         rows = self._db.execute(f"{_SIGHTING} WHERE {where} ORDER BY path", fingerprint)
         return tuple(_sighting(row) for row in rows)
 
-    def paths_below(self, folder: PurePath) -> tuple[PurePath, ...]:
-        """Every path known to be taken at or below a folder (the root: all)."""
+    def paths_below(self, folder: PurePath, *, resting: bool = False) -> tuple[PurePath, ...]:
+        """Every path known to be taken at or below a folder (the root: all); `resting`: also where something rests."""
         if folder == PurePath():
-            rows = self._db.execute("SELECT path FROM files WHERE NOT gone")
+            rows = self._db.execute(f"SELECT path FROM files WHERE {_standing(resting)}")
         else:
             prefix = blob(folder)
             rows = self._db.execute(
-                "SELECT path FROM files WHERE NOT gone AND (path = ? OR (path >= ? AND path < ?))",
+                f"SELECT path FROM files WHERE {_standing(resting)} AND (path = ? OR (path >= ? AND path < ?))",
                 prefix,
                 prefix + b"/",
                 prefix + b"0",  # the byte after "/"

@@ -26,13 +26,13 @@ class Succession:
         self._db = database
 
     def namesakes(self, path: PurePath) -> list[tuple[Fingerprint, PurePath]]:
-        """What stands, or stood since the last whole scan, in the path's folder under its stem; with its path."""
+        """What stands, or stood since the last whole scan, at the path or beside it under its stem; with its path."""
         stem = blob(path.with_suffix(""))
         rows = self._db.execute(
-            "SELECT fingerprint, path FROM files WHERE path > ? AND path < ? AND path != ? ORDER BY path",
+            "SELECT fingerprint, path FROM files WHERE path = ? OR (path > ? AND path < ?) ORDER BY path",
+            blob(path),
             stem + b".",
             stem + b"/",  # the byte after "."
-            blob(path),
         )
         found = [(Fingerprint(row[0]), path_of(row[1])) for row in rows]
         return [(clip, other) for clip, other in found if other.with_suffix("") == path.with_suffix("")]

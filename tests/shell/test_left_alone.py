@@ -26,7 +26,8 @@ SYSTEMS = [
     *("RECYCLER", "Recycled", "FOUND.000", "$RECYCLE.BIN", ".Trash-1000", ".Trashes", ".zfs", ".snapshots"),
     *("lost+found", "System Volume Information", "@eaDir", "Network Trash Folder", "Temporary Items", ".fseventsd"),
     *(".AppleDouble", ".Spotlight-V100", ".stversions", "LOST.DIR", "MSOCache", "WindowsImageBackup", "@anything"),
-    *("#anything", "@GMT-2026.11.30-10.00.00"),
+    *("#anything", "@GMT-2026.11.30-10.00.00", "Plex Versions", "clip.trickplay", "files_trashbin", "files_versions"),
+    *("_gsdata_", "Backups.backupdb", "WPSystem", "recycle", "_recycle"),
 ]
 
 
@@ -72,6 +73,7 @@ NEVER_FINISHED = [
     *("clip.mp4.download", "clip.mp4.opdownload", "Unconfirmed 12345.crdownload", "clip.mp4.!qB", "clip.mp4.!ut"),
     *("clip.mp4.bc!", "clip.mp4.aria2", "clip.mp4.partial~", "clip.mp4.fdmdownload", "clip.mp4.dctmp"),
     *("clip.mp4.filepart", "~syncthing~clip.mp4.tmp", ".syncthing.clip.mp4.tmp", ".clip.mp4.XyZ12a"),
+    *("_UNPACK_clip.mp4", "INCOMPLETE~clip.mp4"),
 ]
 
 
@@ -87,6 +89,7 @@ def test_a_name_that_only_an_unfinished_file_has_is_left_as_file_and_as_folder(t
 DOUBTFUL = [
     *("clip.temp.mp4", "clip.f137.mp4", "clip.f251-drc.webm", "clip.fhls-1080.mp4", "clip.fdash-video-1.mp4"),
     *("clip.tmp.mp4", "clip-TdarrCacheFile-a1B2c3.mkv", "clip.partial.mkv", "clip-WORKING-1-2.mkv"),
+    *("clip.fdash-video=1604032.mp4", "clip.transcoding.mkv", "clip.downloading.mp4"),
 ]
 
 
@@ -135,6 +138,8 @@ TRAVEL = [
     *("clip.live_chat.json", "clip.description", "clip.xmp", "clip.thm", "clip.THM", "clip.txt", "clip.jpg"),
     *("clip.jpeg", "clip.png", "clip.webp", "clip-thumb.jpg", "clip-poster.JPEG", "clip.mp4.json", "clip.mp4.xmp"),
     *("clip.mp4.supplemental-metadata.json", "clip.mp4.supplemental-me.json", "clip.SRT", "clipM01.XML", "clip.LRV"),
+    *("clip-fanart.jpg", "clip-banner.png", "clip-clearlogo.png", "clip-backdrop2.jpg", "clip.mp4.vsmeta", "clip.AAE"),
+    *("clip.bif", "clip-320-10.bif", "clip.url", "clip.webloc", "clip.desktop"),
     *(
         "clip.annotations.xml",
         "clip.en-eEY6OEpapPo.vtt",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 
+from sortd.domain import Placer
 from tests.stories.conftest import Household, taught
 
 New = Callable[..., Household]
@@ -185,3 +187,42 @@ def test_a_video_taken_into_a_bin_is_deleted_and_no_label(household: New) -> Non
     hers.move("@Recycle/1.mp4", "cats/1.mp4")
     assert hers.home_of("cats/1.mp4") == ("cats", "owner")
     assert vetoes(hers) == 0
+
+
+@pytest.mark.fault("K7")
+@pytest.mark.parametrize("when", ["while it runs", "while it is off, and the rule goes too", "index lost"])
+@pytest.mark.parametrize("role", ["unsorted", "ignore", "other"])
+def test_a_folder_that_is_renamed_while_a_rule_stands_in_it_keeps_all_that_was_held_to_it(
+    household: New, role: str, when: str
+) -> None:
+    hers = household(taught(6, ("cats", "dogs")))
+    with hers.memory.transaction():  # one of them was placed by sortd
+        record = hers.memory.index.record(hers.memory.index.known(PurePath("cats/1.mp4")).fingerprint)  # type: ignore[union-attr]
+        hers.memory.index.keep(replace(record, placed_by=Placer.SORTD))
+    expected = {path.replace("cats/", "felines/"): held for path, held in state(hers).items() if "cats" in path}
+    expected = {path: ("felines", placer) for path, (_, placer) in expected.items()}
+
+    (hers.root / "cats/.sortd.toml").write_text(f'role = "{role}"')
+    hers.settle()
+    if when == "while it runs":
+        (hers.root / "cats").rename(hers.root / "felines")
+        hers.settle()
+        (hers.root / "felines/.sortd.toml").unlink()
+    elif when == "index lost":
+        (hers.root / "cats").rename(hers.root / "felines")
+        hers.settle()
+        expected["felines/1.mp4"] = ("felines", "owner")  # of what was placed nothing stands in this log
+        lose_index(hers)
+        (hers.root / "felines/.sortd.toml").unlink()
+    else:
+        hers.kill()
+        (hers.root / "cats").rename(hers.root / "felines")
+        (hers.root / "felines/.sortd.toml").unlink()
+        hers.start()
+    hers.settle()
+    touch_all(hers)
+
+    assert {path: held for path, held in state(hers).items() if "felines" in path} == expected
+    assert vetoes(hers) == 0
+    assert not [line for line in hers.log if line["event"] in {"withdrawn", "corrected"}]
+    assert teaching(hers) == {"felines", "dogs"}

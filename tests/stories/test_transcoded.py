@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 import pytest
 
+from sortd.messages import Touched
 from tests.stories.conftest import taught
 
 pytestmark = pytest.mark.fault("K8")
@@ -149,3 +150,32 @@ def test_of_two_files_in_its_place_the_one_that_shows_the_same_is_the_heir(house
     replaced(home, "cats/new.mp4", "cats/new.mkv", b"cats 77 encoded anew")
     assert home.home_of("cats/new.mkv") == ("cats", "sortd")
     assert home.home_of("cats/new.avi") == ("cats", "owner")
+
+
+@pytest.mark.parametrize("kept", ["new.orig.mp4", "originals/new.mp4", "new.mp4.bak", "@Recycle/new.mp4"])
+@pytest.mark.parametrize("name", ["new.mp4", "new.mkv"])
+def test_a_video_that_was_taken_out_is_not_moved_back_though_its_original_is_kept_elsewhere(household, name, kept):
+    home = taken_out(household)
+    (home.root / kept).parent.mkdir(exist_ok=True)
+    (home.root / "new.mp4").rename(home.root / kept)
+    for path in ("new.mp4", kept):
+        home.tell(Touched(PurePath(path)))
+    home.wait(seconds=20)  # it is seen where it is kept, before the new one is there
+    (home.root / name).write_bytes(b"cats 77 encoded anew")
+    home.settle()
+    assert vetoes(home, name) == {"cats"}
+    home.kill()
+    for file in home.config.state.dir.rglob("index.db*"):
+        file.unlink()
+    home.start()
+    home.settle()
+    assert vetoes(home, name) == {"cats"}
+
+
+def test_another_video_under_the_name_of_one_that_was_put_elsewhere_is_filed(household):
+    home = taken_out(household)
+    (home.root / "new.mp4").rename(home.root / "another.mp4")
+    (home.root / "new.mp4").write_bytes(b"cats 79")
+    home.settle()
+    assert home.home_of("cats/new.mp4") == ("cats", "sortd")
+    assert vetoes(home, "another.mp4") == {"cats"}
