@@ -14,6 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sortd.ownership import hand_over
+
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
@@ -34,12 +36,15 @@ def opened(folder: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def opened_in(above: int, name: str, *, make: bool = False) -> Iterator[int]:
     """A folder in an open one, made where it is wished and there is none. OSError also where it is a link to one."""
+    made = False
     if make:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, PRIVATE_FOLDER, dir_fd=above)
-            _give(name, above)
+            made = True
     descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
     try:
+        if made:
+            hand_over(descriptor, os.fstat(above))
         yield descriptor
     finally:
         os.close(descriptor)
@@ -54,7 +59,7 @@ def beside(folder: int, name: str, content: bytes, *, mode: int = PRIVATE_FILE) 
     unfinished = f".{name}.{secrets.token_hex(8)}.part"
     descriptor = os.open(unfinished, _NEW, PRIVATE_FILE, dir_fd=folder)
     try:
-        _give(unfinished, folder)
+        hand_over(descriptor, os.fstat(folder))
         with contextlib.suppress(PermissionError):  # filesystems that keep no modes
             os.fchmod(descriptor, mode)
         with os.fdopen(os.dup(descriptor), "wb") as file:
@@ -89,11 +94,3 @@ def sync(folder: int) -> None:
     except OSError as problem:
         if problem.errno != errno.EINVAL:  # some network filesystems do not sync folders
             raise
-
-
-def _give(name: str, folder: int) -> None:
-    """What root makes among another account's notes is that account's: it could not go on else."""
-    owner = os.fstat(folder)
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        with contextlib.suppress(PermissionError):
-            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)

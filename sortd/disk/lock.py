@@ -20,6 +20,9 @@ from sortd.errors import LibraryUnavailable
 LOCK = "lock"
 """In the state directory."""
 
+LOG = ".log"
+"""Stands in the name of a log that is kept beside the state; all else there is sortd's own."""
+
 TABLE = Path("/proc/locks")
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -45,7 +48,7 @@ def lock_state(state: Path) -> int:
         taken = lock(folder, LOCK, holder=state, make=True)
         narrow(folder, PRIVATE_FOLDER)
         for entry in os.scandir(folder):
-            if entry.is_file(follow_symlinks=False) and ".log" not in entry.name:  # whose mode is the rotation's
+            if entry.is_file(follow_symlinks=False) and LOG not in entry.name:  # whose mode is the rotation's
                 _narrow(folder, entry.name)
     os.ftruncate(taken, 0)
     os.pwrite(taken, f"{os.getpid()}\n".encode(), 0)
