@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -75,6 +77,21 @@ def beside(folder: int, name: str, content: bytes, *, mode: int = PRIVATE_FILE) 
 def replace(folder: int, name: str, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
     """Have a file of this name hold this content, and nothing else at any moment; a link of the name is replaced."""
     with beside(folder, name, content, mode=mode) as (_, unfinished):
+        os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+    sync(folder)
+
+
+def renew(folder: int, name: str) -> None:
+    """Copy a plain file, and give the copy its name: who has the old one open, or locked, has it for nothing.
+
+    Raises OSError; then the old one stays.
+    """
+    with beside(folder, name, b"") as (copy, unfinished):
+        with os.fdopen(os.open(name, _OLD, dir_fd=folder), "rb") as old, os.fdopen(os.dup(copy), "wb") as new:
+            shutil.copyfileobj(old, new)
+            status = os.fstat(old.fileno())
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.fsync(copy)
         os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
     sync(folder)
 
