@@ -22,6 +22,7 @@ from typing import Any, Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from sortd.clock import local
 from sortd.errors import ConfigError
 from sortd.ownership import hand_over
 
@@ -182,7 +183,7 @@ def _as_json(_logger: object, _method: str, event: EventDict) -> str:
 
 def _for_people(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Local time, and nothing that could break the line or the terminal; ConsoleRenderer quotes the other values."""
-    event["at"] = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S")
+    event["at"] = local(datetime.fromisoformat(event["at"])).strftime("%H:%M:%S")
     event["event"] = _visible(event["event"])
     if "exception" in event:
         event["exception"] = "\n".join(_visible(line) for line in event["exception"].split("\n"))
