@@ -67,13 +67,13 @@ def numbers(path: Path) -> dict[str, NDArray[Any]]:
         root, folder = _read_structure(archive)
         # Two tensors may share their numbers; whoever has a few stand for many wants memory.
         left = 2 * path.stat().st_size
-        read = {}
-        for name, (kind, entry, *layout) in _tensors(root):
+        read: dict[str, NDArray[Any]] = {}
+        for name, (kind, entry, offset, size, stride) in _tensors(root):
             storage = archive.getinfo(f"{folder}/data/{entry}")
             left -= storage.file_size
             if left < 0:
                 raise ValueError("its tensors are more than the file holds")
-            read[name] = _view(_storage(storage, archive, _NUMBERS[kind.__name__]), *layout)
+            read[name] = _view(_storage(storage, archive, _NUMBERS[kind.__name__]), offset, size, stride)
         return read
 
 
