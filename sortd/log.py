@@ -22,7 +22,9 @@ from typing import Any, Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from sortd.clock import local
 from sortd.errors import ConfigError
+from sortd.ownership import hand_over
 
 Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -81,13 +83,21 @@ class _FileHandler(_Enduring, WatchedFileHandler):
     def _open(self) -> TextIOWrapper:
         """Open it for its owner alone, and only if it is a log of ours, or nothing yet: after a rotation too."""
         name = os.path.realpath(self.baseFilename)
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            descriptor = os.open(name, flags)
+        else:
+            hand_over(descriptor, Path(name).parent.stat())
         status = os.fstat(descriptor)
         why = ""
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISCHR(status.st_mode)):
             why = "it is no plain file"
         elif stat.S_ISREG(status.st_mode) and status.st_uid not in {os.geteuid(), 0} and os.geteuid():
             why = "it belongs to another account"
+        elif stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+            why = "it has another name too, under which it may be something else"
         elif stat.S_ISREG(status.st_mode) and status.st_size and not _is_log(descriptor, status.st_size):
             why = "it holds something else than sortd's log"
         if why:
@@ -173,7 +183,7 @@ def _as_json(_logger: object, _method: str, event: EventDict) -> str:
 
 def _for_people(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Local time, and nothing that could break the line or the terminal; ConsoleRenderer quotes the other values."""
-    event["at"] = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S")
+    event["at"] = local(datetime.fromisoformat(event["at"])).strftime("%H:%M:%S")
     event["event"] = _visible(event["event"])
     if "exception" in event:
         event["exception"] = "\n".join(_visible(line) for line in event["exception"].split("\n"))

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 from rich.console import Console
 
+from sortd.clock import local
 from sortd.commands.parser import printable
 
 Told = Mapping[str, Any]
@@ -296,4 +297,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _local(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+    return local(datetime.fromisoformat(moment)).strftime("%Y-%m-%d %H:%M")

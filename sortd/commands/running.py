@@ -13,7 +13,7 @@ from sortd.config import Config
 from sortd.disk.guard import Guard, find, refuse_strangers
 from sortd.errors import LibraryUnavailable, SortdError
 from sortd.service.control import ask
-from sortd.service.opening import feature_space, library_at, state_wished
+from sortd.service.opening import check_log, feature_space, library_at, state_wished
 from sortd.service.requests import check
 from sortd.service.telling import Tell
 
@@ -89,5 +89,6 @@ def _by_hand(config: Config, request: Mapping[str, Any]) -> Mapping[str, Any]:
 def _open_log(config: Config) -> Tell:
     from sortd import log  # noqa: PLC0415 - a running service writes its own
 
+    check_log(config)
     log.configure(format=config.log.format, level=config.log.level, file=config.log.file)
     return log.get().info

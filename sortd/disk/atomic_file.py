@@ -10,14 +10,18 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+from sortd.ownership import hand_over
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -34,12 +38,15 @@ def opened(folder: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def opened_in(above: int, name: str, *, make: bool = False) -> Iterator[int]:
     """A folder in an open one, made where it is wished and there is none. OSError also where it is a link to one."""
+    made = False
     if make:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, PRIVATE_FOLDER, dir_fd=above)
-            _give(name, above)
+            made = True
     descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
     try:
+        if made:
+            hand_over(descriptor, os.fstat(above))
         yield descriptor
     finally:
         os.close(descriptor)
@@ -54,7 +61,7 @@ def beside(folder: int, name: str, content: bytes, *, mode: int = PRIVATE_FILE) 
     unfinished = f".{name}.{secrets.token_hex(8)}.part"
     descriptor = os.open(unfinished, _NEW, PRIVATE_FILE, dir_fd=folder)
     try:
-        _give(unfinished, folder)
+        hand_over(descriptor, os.fstat(folder))
         with contextlib.suppress(PermissionError):  # filesystems that keep no modes
             os.fchmod(descriptor, mode)
         with os.fdopen(os.dup(descriptor), "wb") as file:
@@ -74,6 +81,21 @@ def replace(folder: int, name: str, content: bytes, *, mode: int = PRIVATE_FILE)
     sync(folder)
 
 
+def renew(folder: int, name: str) -> None:
+    """Copy a plain file, and give the copy its name: who has the old one open, or locked, has it for nothing.
+
+    Raises OSError; then the old one stays.
+    """
+    with beside(folder, name, b"") as (copy, unfinished):
+        with os.fdopen(os.open(name, _OLD, dir_fd=folder), "rb") as old, os.fdopen(os.dup(copy), "wb") as new:
+            shutil.copyfileobj(old, new)
+            status = os.fstat(old.fileno())
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.fsync(copy)
+        os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+    sync(folder)
+
+
 def narrow(descriptor: int, mode: int) -> None:
     """Take from what is ours what `mode` does not allow; what is another account's is its own affair."""
     status = os.fstat(descriptor)
@@ -89,11 +111,3 @@ def sync(folder: int) -> None:
     except OSError as problem:
         if problem.errno != errno.EINVAL:  # some network filesystems do not sync folders
             raise
-
-
-def _give(name: str, folder: int) -> None:
-    """What root makes among another account's notes is that account's: it could not go on else."""
-    owner = os.fstat(folder)
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        with contextlib.suppress(PermissionError):
-            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=folder, follow_symlinks=False)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from sortd.disk.atomic_file import beside, opened, opened_in, replace, sync
-from sortd.disk.lock import LOCK, Held, lock, lock_state, release
+from sortd.disk.lock import LOCK, LOG, Held, lock, lock_state, release
 from sortd.disk.marker import (
     COPY,
     MARKER,
@@ -280,7 +280,12 @@ def is_anothers_folder(state: Path) -> bool:
     if {COPY, ROOT, LOCK} & set(names):
         return False
     # The home of a service's account has hidden folders, and its log; a disk of its own has a lost+found.
-    return any(not (is_left_alone(name) or name.startswith("index.db") or ".log" in name) for name in names)
+    return any(not (is_left_alone(name) or name.startswith("index.db") or LOG in name) for name in names)
+
+
+def is_state(folder: Path) -> bool:
+    """Whether the state of a library is kept there."""
+    return all(os.path.lexists(folder / name) for name in (COPY, ROOT, LOCK))
 
 
 def _check_access(root: Path, state: Path) -> None:

@@ -13,12 +13,15 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sortd.disk.atomic_file import PRIVATE_FILE, PRIVATE_FOLDER, narrow, opened
+from sortd.disk.atomic_file import PRIVATE_FILE, PRIVATE_FOLDER, narrow, opened, renew
 from sortd.disk.marker import account, is_ours
 from sortd.errors import LibraryUnavailable
 
 LOCK = "lock"
 """In the state directory."""
+
+LOG = ".log"
+"""Stands in the name of a log that is kept beside the state; all else there is sortd's own."""
 
 TABLE = Path("/proc/locks")
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -42,11 +45,18 @@ def lock_state(state: Path) -> int:
         status = os.fstat(folder)
         if not is_ours(status):
             raise LibraryUnavailable(f"{state} cannot be used: it belongs to {account(status.st_uid)}")
-        taken = lock(folder, LOCK, holder=state, make=True)
         narrow(folder, PRIVATE_FOLDER)
+        try:
+            taken = lock(folder, LOCK, holder=state, make=True)
+        except Held as held:
+            if not held.strangers:
+                raise
+            # Theirs is on a file that is the lock no more.
+            renew(folder, LOCK)
+            taken = lock(folder, LOCK, holder=state)
         for entry in os.scandir(folder):
-            if entry.is_file(follow_symlinks=False) and ".log" not in entry.name:  # whose mode is the rotation's
-                _narrow(folder, entry.name)
+            if entry.is_file(follow_symlinks=False) and LOG not in entry.name:  # whose mode is the rotation's
+                _close(folder, entry)
     os.ftruncate(taken, 0)
     os.pwrite(taken, f"{os.getpid()}\n".encode(), 0)
     return taken
@@ -91,13 +101,12 @@ def _make(state: Path) -> None:
                 folder.mkdir(mode=PRIVATE_FOLDER)
 
 
-def _narrow(folder: int, name: str) -> None:
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return  # what this account cannot open, it need not guard
-    narrow(descriptor, PRIVATE_FILE)
-    os.close(descriptor)
+def _close(folder: int, entry: os.DirEntry[str]) -> None:
+    """Leave a file of this account's to it alone, also where another account has the file open or locked."""
+    status = entry.stat(follow_symlinks=False)
+    if entry.name != LOCK and status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & ~PRIVATE_FILE:
+        with contextlib.suppress(OSError):  # of a full disk, or a file that cannot be read, others tell
+            renew(folder, entry.name)
 
 
 def _process_in(state: Path) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterator
@@ -29,8 +31,12 @@ _NUMBERS = {
 }
 """What torch calls a row of numbers -> the numbers."""
 
-_LARGEST_STRUCTURE = 64 << 20
+_LARGEST_STRUCTURE = 4 << 20
 """Bytes: a network's structure, its tensors apart, takes a fraction of one megabyte."""
+
+_MOST_PARTS = 100_000
+"""A network has a few thousand parts, one inside the other."""
+_DEEPEST = 50
 
 
 def digest(path: Path) -> str:
@@ -59,19 +65,40 @@ def numbers(path: Path) -> dict[str, NDArray[Any]]:
     """
     with zipfile.ZipFile(path) as archive:
         root, folder = _read_structure(archive)
-        return dict(_tensors(root, "", archive, folder))
+        # Two tensors may share their numbers; whoever has a few stand for many wants memory.
+        left = 2 * path.stat().st_size
+        read: dict[str, NDArray[Any]] = {}
+        for name, (kind, entry, offset, size, stride) in _tensors(root):
+            storage = archive.getinfo(f"{folder}/data/{entry}")
+            left -= storage.file_size
+            if left < 0:
+                raise ValueError("its tensors are more than the file holds")
+            read[name] = _view(_storage(storage, archive, _NUMBERS[kind.__name__]), offset, size, stride)
+        return read
 
 
-def _tensors(stub: _Stub, above: str, archive: zipfile.ZipFile, folder: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    for key, value in stub.items():
-        name = f"{above}{key}"
-        if isinstance(value, _Stub):
+_Tensor = tuple[type, str, int, tuple[int, ...], tuple[int, ...]]
+"""Kind of numbers, their entry in the archive, where the tensor begins in them, its size and strides."""
+
+
+def _tensors(root: _Stub) -> Iterator[tuple[str, _Tensor]]:
+    """Walk through all parts, which a hostile file may lay out in circles. Raises ValueError."""
+    parts: list[tuple[str, _Stub]] = [("", root)]
+    count = 0
+    while parts:
+        above, part = parts.pop()
+        for key, value in part.items():
+            if not isinstance(value, _Stub):
+                continue
+            count += 1
+            name = f"{above}{key}"
+            if count > _MOST_PARTS or name.count(".") > _DEEPEST:
+                raise ValueError("it names more parts than a network has")
             match value.arguments:
                 case ((_, type() as kind, str() as entry, *_), int() as offset, tuple() as size, tuple() as stride, *_):
-                    held = _storage(archive.getinfo(f"{folder}/data/{entry}"), archive, _NUMBERS[kind.__name__])
-                    yield name, _view(held, offset, size, stride)
+                    yield name, (kind, entry, offset, size, stride)
                 case _:
-                    yield from _tensors(value, f"{name}.", archive, folder)
+                    parts.append((f"{name}.", value))
 
 
 def _storage(entry: zipfile.ZipInfo, archive: zipfile.ZipFile, dtype: str) -> NDArray[Any]:
@@ -87,6 +114,8 @@ def _view(held: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[
     last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
     if 0 not in size and last >= len(held):
         raise ValueError("a tensor reaches beyond its numbers")
+    if math.prod(size) > len(held):
+        raise ValueError("a tensor is more than its numbers")
     bytes_apart = [step * held.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(held[offset:], size, bytes_apart).copy()
 
@@ -142,7 +171,12 @@ def _read_structure(archive: zipfile.ZipFile) -> tuple[_Stub, str]:
     entry = next(entry for entry in archive.infolist() if re.fullmatch(r"[^/]+/data\.pkl", entry.filename))
     if entry.file_size > _LARGEST_STRUCTURE:
         raise ValueError(entry.file_size)
-    root = _Structure(io.BytesIO(archive.read(entry))).load()
+    pickled = archive.read(entry)
+    for opcode, place, _ in pickletools.genops(pickled):
+        # What is kept for later use has a place; Python makes room for all places up to the highest.
+        if "PUT" in opcode.name and int(place or 0) > len(pickled):
+            raise ValueError("it asks for more memory than it can use")
+    root = _Structure(io.BytesIO(pickled)).load()
     return (root if isinstance(root, _Stub) else _Stub.holding(root)), entry.filename.rpartition("/")[0]
 
 

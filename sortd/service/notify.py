@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from datetime import datetime
+from datetime import UTC, datetime
+
+from sortd.clock import local
 
 PATIENCE_SECONDS = 1.0
 """A manager that takes nothing in must not hold up the loop for longer."""
@@ -61,7 +63,7 @@ def backlog(*, state: str, why: str, pending: int, total: int, ends_at: float | 
     known = f"{total} video{'' if total == 1 else 's'}"
     if pending:
         known += f", {pending} to extract"
-        known += f", done about {datetime.fromtimestamp(ends_at).astimezone():%a %H:%M}" if ends_at else ""
+        known += f", done about {local(datetime.fromtimestamp(ends_at, UTC)):%a %H:%M}" if ends_at else ""
     return f"{state}{f' ({why})' if why else ''}: {known}"
 
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sortd.config import Config
+from sortd.disk.guard import is_state, root_of
 from sortd.disk.library import Library
+from sortd.disk.lock import LOG
 from sortd.disk.mounts import Mount
 from sortd.domain import FeatureSpace
 from sortd.errors import ConfigError
 from sortd.extract import Settings, space
+from sortd.places import lies_in
 from sortd.service.telling import Tell
 
 
@@ -54,6 +57,19 @@ def check_state(state: Path, mounts: Sequence[Mount], *, wished: Path | None, te
     if wished is None:
         raise ConfigError([f"[state] dir: {where}; name a folder on a disk of this machine"])
     tell("state_is_remote", why=where)
+
+
+def check_log(config: Config) -> None:
+    """ConfigError where the log would be written into a library, or among what sortd keeps and under a name of that."""
+    file = config.log.file
+    if file is None:
+        return
+    real = Path(os.path.realpath(file))
+    library, wished = root_of(real.parent), state_wished(config)
+    if library is not None:
+        raise ConfigError([f"log.file: {file}: should lie outside the library {library}"])
+    if LOG not in real.name and (is_state(real.parent) or (wished and lies_in(real, wished))):
+        raise ConfigError([f"log.file: {file}: stands among what sortd keeps; there its name should hold {LOG}"])
 
 
 def library_at(root: Path, config: Config) -> Library:

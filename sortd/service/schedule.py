@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from sortd.clock import local
 from sortd.messages import Message, RetrainDue
 
 _POSIX = re.compile(r":?([A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)[+-]?\d")
@@ -61,5 +62,7 @@ def _local_zone() -> tuple[tzinfo, str]:
     if named and _POSIX.match(named):
         # What the C library knows and APScheduler does not, such as "CET-1CEST": then summer time stays as it is now
         # until the next start, which beats not starting.
-        return datetime.now().astimezone().tzinfo or UTC, ""
+        here = local(datetime.now(UTC)).tzinfo or UTC
+        if here is not UTC:
+            return here, ""
     return UTC, why

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def put_aside(index: Path, *, now: float) -> Path | None:
 
 def backups(index: Path) -> list[Path]:
     """Those of an index, the newest first: by their number, whatever the clock said; those with a time are older."""
-    found = [(match, path) for path in index.parent.iterdir() if (match := _backup_of(index, path))]
+    found = [(match, path) for path in index.parent.iterdir() if (match := _backup_of(index, path)) and _is_plain(path)]
     ranked = sorted(found, key=lambda pair: (int(pair[0]["number"] or 0), pair[0]["time"] or ""), reverse=True)
     return [path for _, path in ranked]
 
@@ -80,9 +81,9 @@ def back_up(index: Path, *, now: float) -> Path:
     if shutil.disk_usage(index.parent).free < 2 * size:
         # Else the backup would take the room that the index itself is about to need.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(index.parent))
-    newest = next(iter(backups(index)), None)
-    match = None if newest is None else _backup_of(index, newest)
-    number = 1 + int((match and match["number"]) or 0)
+    # What bears such a name and is no plain file has its number all the same.
+    taken = [match["number"] for path in index.parent.iterdir() if (match := _backup_of(index, path))]
+    number = 1 + max((int(number or 0) for number in taken), default=0)
     backup = index.with_name(f"{index.name}.backup-{number:06}")
     _copy(index, backup)
     os.utime(backup, (now, now))
@@ -97,15 +98,29 @@ def _backup_of(index: Path, path: Path) -> re.Match[str] | None:
 
 
 def bring_back(index: Path) -> Path | None:
-    """Put the newest sound backup in the place of an index that is gone; None: there is none."""
+    """Put the newest sound backup in the place of an index that is gone; None: there is none.
+
+    LibraryUnavailable: none can be read now.
+    """
+    unreadable: LibraryUnavailable | None = None
     for backup in backups(index):
         try:
-            if check(backup) <= len(MIGRATIONS):
-                _copy(backup, index)
-                return backup
+            if check(backup) > len(MIGRATIONS):
+                continue
         except IndexDamaged:
             continue
+        except LibraryUnavailable as problem:
+            unreadable = unreadable or problem
+            continue
+        _copy(backup, index)
+        return backup
+    if unreadable is not None:
+        raise unreadable
     return None
+
+
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -6,12 +6,13 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
 from sortd.domain import Category, Identity
 from sortd.errors import IndexDamaged, LibraryUnavailable
+from sortd.ownership import hand_over
 from sortd.store.migrations import MIGRATIONS
 
 VERSION = sqlite3.sqlite_version
@@ -65,11 +66,7 @@ def make_private(path: str | Path, *, dir_fd: int | None = None) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
     except OSError:
         return  # it stands there, or cannot be made, which is told when it is opened
-    above = os.stat(Path(path).parent, dir_fd=dir_fd)
-    if os.geteuid() == 0 and above.st_uid != 0:
-        # What root makes in another account's folder must be open to that account.
-        with suppress(PermissionError):
-            os.fchown(descriptor, above.st_uid, above.st_gid)
+    hand_over(descriptor, os.stat(Path(path).parent, dir_fd=dir_fd))
     os.close(descriptor)
 
 

@@ -136,3 +136,24 @@ def test_backups_of_an_earlier_sortd_are_older_than_numbered_ones(memory, index)
     index.unlink()
     assert backup.bring_back(index) == first
     assert index.with_name("index.db.backup-mine").exists()
+
+
+@pytest.mark.fault("G13")
+@pytest.mark.parametrize("what", ["folder", "dangling link", "pipe"])
+def test_what_only_bears_the_name_of_a_backup_hides_none_and_stands_in_the_way_of_none(memory, index, what):
+    first = backup.back_up(index, now=0.0)
+    other = index.with_name("index.db.backup-000002")
+    match what:
+        case "folder":
+            other.mkdir()
+        case "dangling link":
+            other.symlink_to("nowhere")
+        case "pipe":
+            os.mkfifo(other)
+    assert backup.made_at(index) == 0.0
+    assert backup.back_up(index, now=1.0).name == "index.db.backup-000003"
+    index.with_name("index.db.backup-000003").unlink()
+    memory.database.close()
+    index.unlink()
+    assert backup.bring_back(index) == first
+    assert os.path.lexists(other)

@@ -15,6 +15,7 @@ import torch
 from sortd.domain import Feature, Sample
 from sortd.errors import NoNumbers, SortdError
 from sortd.extract import Settings, load, space
+from sortd.extract.checkpoint import numbers, width
 from sortd.extract.encoders import ClipEncoder, Networks, Place, WhisperTranscriber
 from tests.checkpoints import Numbers, random_clip, save_archive, save_whisper, talking_whisper
 
@@ -85,6 +86,56 @@ def test_a_tensor_beyond_its_numbers_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SortdError, match=r"own\.pt is no checkpoint of clip: a tensor reaches beyond its numbers"):
         _ = networks(short).clip
+
+
+def pickled(name: str, made: bytes) -> bytes:
+    """An object that holds one thing, under this name."""
+    return b"\x80\x02cx\ny\n)R}X" + len(name).to_bytes(4, "little") + name.encode() + made + b"sb."
+
+
+def tensor(size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
+    laid_out = b"".join(pickle.dumps(numbers, 0)[:-1] for numbers in (size, stride))
+    numbers = b"(V storage\nctorch\nFloatStorage\nV0\nVcpu\nI4\ntQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + numbers + b"I0\n" + laid_out + b"tR"
+
+
+def circle() -> bytes:
+    """Each of two names leads back to the whole: 2 ** n ways, n parts deep."""
+    return b"\x80\x02cx\ny\n)Rq\0}(X\1\0\0\0ah\0X\1\0\0\0bh\0ub."
+
+
+def doubled(levels: int = 40) -> bytes:
+    """Each part holds the one before it twice."""
+    parts = b"cx\ny\n)Rq\0"
+    for number in range(1, levels):
+        before = bytes([ord("h"), number - 1])
+        parts += b"0cx\ny\n)Rq" + bytes([number]) + b"}(X\1\0\0\0a" + before + b"X\1\0\0\0b" + before + b"ub"
+    return b"\x80\x02" + parts + b"."
+
+
+@pytest.mark.fault("S10")
+@pytest.mark.parametrize(
+    ("structure", "why"),
+    [
+        (b"\x80\x02}r" + (300_000_000).to_bytes(4, "little") + b".", "more memory than it can use"),
+        (b"\x80\x02}p300000000\n.", "more memory than it can use"),
+        (b"\x80\x02" + b"}" * (5 << 20) + b".", "5242883"),
+        (pickled("w", tensor((200_000, 200_000), (0, 0))), "more than its numbers"),
+        (circle(), "more parts than a network has"),
+        (doubled(), "more parts than a network has"),
+    ],
+    ids=["memo", "memo in words", "many", "one number as many", "circle", "doubled"],
+)
+def test_a_checkpoint_that_wants_memory_or_time_is_refused(tmp_path: Path, structure: bytes, why: str) -> None:
+    path = tmp_path / "own.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", structure)
+        archive.writestr("archive/constants.pkl", b"")
+        archive.writestr("archive/data/0", bytes(16))
+    with pytest.raises(ValueError, match=why):
+        numbers(path)
+    with pytest.raises(SortdError, match="is no CLIP"):
+        width(path)
 
 
 def spoilt(numbers: Numbers, value: float) -> Numbers:

@@ -73,7 +73,18 @@ with schedule("30 4 * * *", SimpleQueue()) as scheduler:
 @pytest.mark.fault("G12")
 @pytest.mark.parametrize(
     "zone",
-    ["Europe/", "Europe", "America/", "Nowhere/Land", ":/nonsense", "/etc/passwd", "../../etc/passwd", "", "x" * 5000],
+    [
+        "Europe/",
+        "Europe",
+        "America/",
+        "Nowhere/Land",
+        ":/nonsense",
+        "/etc/passwd",
+        "../../etc/passwd",
+        "",
+        "x" * 5000,
+        "UTC+25",
+    ],
 )
 def test_a_time_zone_that_nobody_understands_is_one_line_and_utc(zone: str) -> None:
     code = """
@@ -87,4 +98,23 @@ print(zone_problem())
     hour, problem = ended.stdout.splitlines()
     assert hour == "04:30 +0000", ended.stderr
     assert problem
+    assert ended.stderr == ""
+
+
+@pytest.mark.fault("G12")
+@pytest.mark.parametrize("zone", ["UTC+25", "ABC-99:59"])
+def test_where_there_can_be_no_such_zone_times_are_told_in_utc(zone: str) -> None:
+    code = """
+import io, logging
+from datetime import UTC, datetime
+from sortd.clock import local
+from sortd.log import configure, get
+told = io.StringIO()
+configure(format="console", level="info", file=None, stream=told)
+get().info("moved", path="a.mp4")
+assert "path='a.mp4'" in told.getvalue(), told.getvalue()
+print(local(datetime(2026, 1, 1, 12, tzinfo=UTC)).strftime("%H:%M"))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env={"TZ": zone}, capture_output=True, text=True, check=False)
+    assert ended.stdout == "12:00\n", ended.stderr
     assert ended.stderr == ""

@@ -10,8 +10,12 @@ import pytest
 
 from sortd.commands.demo import show
 from sortd.commands.units import MADE, ServiceProblem, Unit, install
-from sortd.errors import SortdError
+from sortd.config import load
+from sortd.disk.guard import Guard
+from sortd.errors import ConfigError, SortdError
 from sortd.places import lies_in
+from sortd.service.opening import check_log
+from tests.accounts import STRANGER, as_account, with_accounts
 from tests.faults.kit import as_root, bind
 from tests.folders import make
 from tests.stories.service import SORTD
@@ -188,3 +192,61 @@ def test_a_unit_that_is_not_ours_stays(tmp_path, what):
         install(unit, call=lambda _: None)
     assert kept.read_text() == MADE
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.fault("K5")
+@pytest.mark.parametrize("name", ["lock", "root", "library.json", "index.db", "index.db-journal", "classifier-1.npz"])
+def test_a_log_among_what_is_kept_has_a_name_of_its_own(root, settings, tmp_path, name):
+    state = tmp_path / "state"
+    wished = load(settings(state / name), environ={})
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="among what sortd keeps"):
+            check_log(wished)
+        with Guard.open(root, state=state):  # then the files are there
+            pass
+    check_log(load(settings(state / "sortd.log"), environ={}))
+
+
+@pytest.mark.fault("K5")
+def test_a_log_among_what_is_kept_of_another_library_is_refused(settings, tmp_path):
+    with Guard.open(make(tmp_path / "Films", {}), state=tmp_path / "other"):
+        pass
+    with pytest.raises(ConfigError, match="among what sortd keeps"):
+        check_log(load(settings(tmp_path / "other" / "index.db-journal"), environ={}))
+
+
+@pytest.mark.fault("K5")
+def test_a_log_in_a_library_that_is_not_the_one_of_the_settings_is_refused(settings, tmp_path):
+    other = make(tmp_path / "Films", {"noir": {"film.mp4": PRECIOUS}})
+    with Guard.open(other, state=tmp_path / "other"):
+        pass
+    with pytest.raises(ConfigError, match="outside the library"):
+        check_log(load(settings(other / "noir" / "sortd.log"), environ={}))
+
+
+@pytest.mark.fault("K5")
+def test_a_log_that_is_an_empty_video_by_another_name_is_refused(root, settings, tmp_path):
+    (root / "empty.mp4").touch()
+    log = tmp_path / "sortd.log"
+    log.hardlink_to(root / "empty.mp4")
+    assert refused(sortd("run", "--once", "--config", settings(log)), 78)
+    assert (root / "empty.mp4").read_bytes() == b""
+
+
+@with_accounts
+@pytest.mark.fault("K15")
+def test_a_log_that_root_begins_is_its_service_s_to_go_on_with(open_folder):
+    root = make(open_folder / "Videos", {"a.mp4": PRECIOUS})
+    log = open_folder / "sortd.log"
+    config = open_folder / "config.toml"
+    config.write_text(f'[library]\nroot = "{root}"\n[state]\ndir = "{open_folder}/state"\n[log]\nfile = "{log}"\n')
+    owner = [*as_account(), *SORTD, "pause", "--config", str(config)]
+    environ = {**os.environ, "HOME": str(open_folder)}
+    with Guard.open(root, state=open_folder / "state"):
+        pass
+    for path in (open_folder, *open_folder.rglob("*")):
+        os.chown(path, STRANGER, STRANGER)
+    assert sortd("pause", "--config", config).returncode == 0  # by root, and a rotation has taken the log away
+    again = subprocess.run(owner, capture_output=True, text=True, check=False, env=environ)
+    assert again.returncode == 0, again.stderr
+    assert {path.stat().st_uid for path in open_folder.rglob("*")} == {STRANGER}
