@@ -48,7 +48,8 @@ def check_place(folder: Path, root: Path, *, over_earlier: bool) -> None:
     if not over_earlier:
         raise SortdError(f"{folder} holds an earlier export: --replace writes over it")
     for name in sorted(names & set(FILES)):
-        if earlier.get(name) != _digest(folder / name):
+        digest = _digest(folder / name)
+        if digest is None or digest != earlier.get(name):
             raise SortdError(f"{folder / name} is not what was exported: move it away")
 
 

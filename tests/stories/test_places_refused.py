@@ -153,6 +153,10 @@ def test_an_export_writes_over_nothing_but_an_earlier_one(root, settings, tmp_pa
     done = export(out, "--replace")
     assert done.returncode == 0, done.stderr
     assert (out / "notebook.ipynb").read_bytes() == PRECIOUS
+    (out / "model.pt").symlink_to("notebook.ipynb")  # an export as tensors would put a file in its place
+    assert refused(export(out, "--replace"), 1)
+    assert (out / "model.pt").readlink() == Path("notebook.ipynb")
+    (out / "model.pt").unlink()
     (out / "transcripts.json").write_bytes(PRECIOUS)
     assert refused(export(out, "--replace"), 1)
     assert (out / "transcripts.json").read_bytes() == PRECIOUS
