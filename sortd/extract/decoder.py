@@ -17,12 +17,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Self
 
 from sortd.domain import Fault, Needs, Sample
 from sortd.errors import ExtractionError, SortdError
 from sortd.extract.confinement_probe import Confinement
-from sortd.extract.sandbox import DECODE, PROBE, READY, longest_film
+from sortd.extract.sandbox import DECODE, PROBE, READY, believed_length
 from sortd.extract.window_reader import SAID_CHARACTERS, WindowReader, printable
 from sortd.interpreter import ANYWHERE, program
 
@@ -63,14 +64,15 @@ class Decoder:
     def decode(self, fd: int) -> Sample:
         """Decode the file that `fd` has open, from its beginning; any thread may ask. Raises ExtractionError.
 
-        It may take `timeout_seconds` plus half the video's length, as far as a file of its size can be so long.
+        It may take `timeout_seconds` plus half the video's length; of a length that the file cannot hold, what its
+        bytes hold at the usual rate.
         SortdError: no file can be decoded here at all.
         """
-        longest_seconds = longest_film(os.fstat(fd))
+        believed = partial(believed_length, status=os.fstat(fd))
         ours, theirs = socket.socketpair()
         with ours, self._child(DECODE, fd, theirs):
             try:
-                return WindowReader(ours, self._needs, self._timeout_seconds, longest_seconds=longest_seconds).sample()
+                return WindowReader(ours, self._needs, self._timeout_seconds, believed=believed).sample()
             except TimeoutError as error:
                 raise ExtractionError(Fault.TIMEOUT, "decoding it took too long") from error
             except MemoryError as error:

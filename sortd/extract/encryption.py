@@ -34,8 +34,11 @@ _ASF_ENCRYPTION = tuple(
 )
 """GUIDs of the content encryption, extended and advanced content encryption objects."""
 _MATROSKA = b"\x1a\x45\xdf\xa3"
-_MATROSKA_ENCRYPTION = b"\x50\x35"
+_MATROSKA_FOLDERS = frozenset({0x18538067, 0x1654AE6B, 0xAE, 0x6D80, 0x6240})
+"""Segment, Tracks, TrackEntry, ContentEncodings, ContentEncoding: each holds only elements."""
+_MATROSKA_ENCRYPTION = 0x5035
 """ContentEncryption, of which a track without a key's number is given no codec by FFmpeg."""
+_MOST_ELEMENTS = 10_000
 _TS_SYNC = 0x47
 _TS_SIZES = (188, 192, 204)
 _TS_PACKETS = 5_000
@@ -59,7 +62,7 @@ def _says_so(file: BinaryIO) -> bool:
     if head.startswith(_ASF):
         return any(guid in head for guid in _ASF_ENCRYPTION)
     if head.startswith(_MATROSKA):
-        return _MATROSKA_ENCRYPTION in head
+        return _MATROSKA_ENCRYPTION in _elements(head)
     return _is_scrambled(head) or any(kind in _ENCRYPTED_ENTRIES for kind in _sample_entries(file))
 
 
@@ -100,6 +103,26 @@ def _entries(file: BinaryIO, begin: int, end: int) -> Iterator[bytes]:
         size, kind = _BOX.unpack(head)
         yield kind
         begin += max(size, _BOX.size)
+
+
+def _elements(head: bytes) -> Iterator[int]:
+    """Yield the identities of the elements of a Matroska file, those within its tracks too, as far as its head goes."""
+    position = 0
+    for _ in range(_MOST_ELEMENTS):
+        identity, content = _number(head, position)
+        size, content = _number(head, content)
+        if content > len(head):
+            return
+        length = 1 << (size.bit_length() - 1) if size else 0
+        yield identity
+        position = content if identity in _MATROSKA_FOLDERS else content + size - length
+
+
+def _number(head: bytes, position: int) -> tuple[int, int]:
+    """Read a number of EBML with its mark of length; give it and where it ends, beyond the head if it is none."""
+    first = head[position] if position < len(head) else 0
+    end = position + 9 - first.bit_length() if first else len(head) + 1
+    return int.from_bytes(head[position:end]), end
 
 
 def _is_scrambled(head: bytes) -> bool:

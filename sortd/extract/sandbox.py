@@ -29,14 +29,32 @@ DECODE, PROBE = b"d", b"p"
 LONGEST_SECONDS = 12 * 3600
 """A header may claim any length; no claim earns more patience than this."""
 
-LEAST_BYTES_PER_SECOND = 125_000
-"""1 Mbit/s. Films of fewer are quickly decoded: a file that claims to be one earns no more patience than its bytes."""
+LEAST_BYTES_PER_SECOND = 8_000
+"""64 kbit/s: a talk filmed sparingly has more. A file that claims to hold fewer claims more than it holds."""
+
+USUAL_BYTES_PER_SECOND = 125_000
+"""1 Mbit/s. At this rate the bytes of a file whose claim cannot be true earn patience."""
 
 
 def longest_film(status: os.stat_result) -> float:
-    """Tell how many seconds of film are believed of a file of this size; what takes no room on the disk holds none."""
+    """Tell how many seconds of film a file of this size can hold; what takes no room on the disk holds none."""
+    return min(_held(status) / LEAST_BYTES_PER_SECOND, LONGEST_SECONDS)
+
+
+def believed_length(claimed_seconds: float, status: os.stat_result) -> float:
+    """Tell how many seconds of film earn patience, of so many that a file claims to hold.
+
+    A claim that the bytes can bear is taken as it is; beyond that a longer one earns no more.
+    """
+    if claimed_seconds <= longest_film(status):
+        return claimed_seconds
+    return min(_held(status) / USUAL_BYTES_PER_SECOND, LONGEST_SECONDS)
+
+
+def _held(status: os.stat_result) -> int:
+    """Give the bytes that a file really has on the disk."""
     held = status.st_blocks * 512  # some filesystems do not tell
-    return min(min(status.st_size, held or status.st_size) / LEAST_BYTES_PER_SECOND, LONGEST_SECONDS)
+    return min(status.st_size, held or status.st_size)
 
 
 Task = Callable[["_Answer", BinaryIO], None]

@@ -10,7 +10,7 @@ import json
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -40,14 +40,19 @@ class Nonsense(ValueError):
 class WindowReader:
     """Reads the answer of one child; `timeout_seconds` plus half the video's length from now on.
 
-    No length beyond `longest_seconds` is believed.
+    `believed` tells how many seconds earn patience, of those that the child claims.
     """
 
     def __init__(
-        self, connection: socket.socket, needs: Needs, timeout_seconds: float, *, longest_seconds: float = 0.0
+        self,
+        connection: socket.socket,
+        needs: Needs,
+        timeout_seconds: float,
+        *,
+        believed: Callable[[float], float] = lambda _claimed: 0.0,
     ) -> None:
         self._connection = connection
-        self._longest_seconds = longest_seconds
+        self._believed = believed
         self._needs = needs
         self._patience_ends = time.monotonic() + timeout_seconds
 
@@ -63,7 +68,7 @@ class WindowReader:
             lengths += 1
             if lengths > MOST_LENGTHS:
                 raise Nonsense("it never comes to the point")
-            longer = began + min(_number(header["length"]), self._longest_seconds) / 2
+            longer = began + self._believed(_number(header["length"])) / 2
             self._patience_ends = max(self._patience_ends, longer)
             header = self._message()
         if header.keys() == {"fault", "message"}:

@@ -53,7 +53,7 @@ def take_long(file: BinaryIO, needs: Needs, *, on_length: OnLength) -> Sample:
     pause = float(file.read(16))
     file.seek(0)
     on_length(0.0)
-    on_length(40 * pause)
+    on_length(4 * pause)
     time.sleep(pause)
     return fine(file, needs, on_length=on_length)
 

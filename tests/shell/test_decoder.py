@@ -18,7 +18,7 @@ from sortd.domain import Fault, Needs, Sample
 from sortd.errors import ExtractionError, SortdError
 from sortd.extract import decoder as decoder_module
 from sortd.extract.decoder import Decoder
-from sortd.extract.sandbox import LEAST_BYTES_PER_SECOND
+from sortd.extract.sandbox import LEAST_BYTES_PER_SECOND, believed_length
 from tests.clips import film, number_in
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -96,8 +96,7 @@ def take_long(video: Path, seconds: float, *, holding: int) -> None:
     """Make a video that the reader of this name is slow over; it holds so many bytes more."""
     with video.open("wb") as file:
         file.write(f"{seconds:<16}".encode())
-        for _ in range(holding >> 20):
-            file.write(bytes(1 << 20))
+        file.write(bytes(holding))
 
 
 @pytest.mark.parametrize("forks", [True, False])
@@ -145,10 +144,11 @@ def test_a_decoder_that_hangs_ends_at_the_deadline(video: Path) -> None:
         until(lambda: not children(of=server))
 
 
-def test_a_long_video_is_given_more_time(video: Path) -> None:
+@pytest.mark.fault("G7")
+def test_a_long_video_of_few_bits_is_given_half_its_length(video: Path) -> None:
     def waited_for(seconds: float) -> bool:
-        """Whether three times the timeout is spent on it."""
-        take_long(video, 3 * seconds, holding=int(LEAST_BYTES_PER_SECOND * 120 * seconds))
+        """Whether three times the timeout is spent on it; its length is twelve times that, at 100 kbit/s."""
+        take_long(video, 3 * seconds, holding=int(12_500 * 12 * seconds))
         with made_to("take_long", timeout_seconds=seconds) as decoder, suppress(ExtractionError):
             return len(decode(decoder, video).frames) == 3
         return False
@@ -164,6 +164,30 @@ def test_a_small_file_that_claims_to_be_long_is_given_none(video: Path, hole: in
         file.truncate(16 + hole)
     with made_to("take_long", timeout_seconds=0.5) as decoder:
         assert refusal(decoder, video).fault is Fault.TIMEOUT
+
+
+@pytest.mark.fault("G7")
+@pytest.mark.parametrize(
+    ("megabytes", "claimed_hours", "believed_seconds"),
+    [
+        (90, 2, 7200),  # a talk at 100 kbit/s
+        (60, 2, 7200),  # sound and still pictures
+        (346, 12, 12 * 3600),
+        (11, 12, 88),  # each second would have 255 bytes
+        (18, 12, 144),
+        (18, 101, 144),
+        (6000, 101, 12 * 3600),
+        (0.5, 0.01, 36),
+        (0, 12, 0),
+    ],
+)
+def test_a_length_is_believed_as_far_as_the_bytes_can_hold_it(
+    megabytes: float, claimed_hours: float, believed_seconds: float
+) -> None:
+    size = int(megabytes * 1e6)
+    status = os.stat_result((0o100600, 1, 1, 1, 0, 0, size, 0, 0, 0), {"st_blocks": -(-size // 512)})
+
+    assert believed_length(3600 * claimed_hours, status) == pytest.approx(believed_seconds)
 
 
 @pytest.mark.fault("G7")

@@ -452,3 +452,37 @@ def test_a_protected_windows_film_is_told_as_that(tmp_path: Path) -> None:
     refused = refusal(path)
 
     assert (refused.fault, "encrypted" in str(refused)) == (Fault.UNSUPPORTED, True)
+
+
+def element(identity: str, content: bytes) -> bytes:
+    """An element of a Matroska file."""
+    return bytes.fromhex(identity) + (len(content) | 1 << 56).to_bytes(8) + content
+
+
+ENCRYPTION = element("6d80", element("6240", element("5035", element("47e1", b"\5"))))
+
+
+def matroska(path: Path, *, told: bytes, codec: bytes) -> Path:
+    """A film of 600 KB of which no picture decodes; `told` stands in what is said of its track."""
+    pictures = element("e0", element("b0", b"\0\xa0") + element("ba", b"\0\x60"))
+    track = element("d7", b"\1") + element("73c5", b"\1") + element("83", b"\1") + element("86", codec) + pictures
+    noise = np.random.default_rng(0).bytes(20_000)
+    block = element("a3", b"\x81\0\0\x80" + noise)
+    clusters = b"".join(element("1f43b675", element("e7", bytes([number])) + block) for number in range(30))
+    head = element("1a45dfa3", element("4282", b"matroska"))
+    path.write_bytes(head + element("18538067", element("1654ae6b", element("ae", track + told)) + clusters))
+    return path
+
+
+@pytest.mark.fault("V5")
+@pytest.mark.parametrize("codec", [b"V_MPEG4/ISO/ASP", b"V_VP8", b"V_NOBODY_KNOWS"])
+def test_a_matroska_film_is_encrypted_if_its_track_says_so(tmp_path: Path, codec: bytes) -> None:
+    refused = refusal(matroska(tmp_path / "clip.mkv", told=ENCRYPTION, codec=codec))
+
+    assert (refused.fault, "encrypted" in str(refused)) == (Fault.UNSUPPORTED, True)
+
+
+@pytest.mark.fault("V5")
+@pytest.mark.parametrize("codec", [b"V_MPEG4/ISO/ASP", b"V_VP8", b"V_NOBODY_KNOWS"])
+def test_noise_in_a_matroska_film_is_no_encryption(tmp_path: Path, codec: bytes) -> None:
+    assert "encrypted" not in str(refusal(matroska(tmp_path / "clip.mkv", told=b"", codec=codec)))
