@@ -46,7 +46,7 @@ class Household:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.root = folder / "videos"
-        self.root.mkdir()
+        self.root.mkdir(exist_ok=True)
         tables = {"library": {"root": self.root}, "state": {"dir": folder / "state"}} | settings
         tables["train"] = {"candidates": FAST} | settings.get("train", {})
         self.config = Config.model_validate(tables, strict=False)
@@ -78,6 +78,9 @@ class Household:
             write=self.write,
             wall=self.clock,
         )
+        self.begin()
+
+    def begin(self) -> None:
         self.sorter.start()
 
     def write(self, event: str, **facts: Any) -> None:
