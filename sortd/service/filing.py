@@ -203,11 +203,19 @@ class Filer:
             except MoveRefused as refused:
                 with self._memory.transaction():
                     self._memory.journal.abandon(number, str(refused))
-                if isinstance(refused, NameTaken) and race < RACES - 1:
-                    continue
-                raise
-            return self._made(self._memory.journal.entry(number), sighting.identity)
+                if not isinstance(refused, NameTaken) or race == RACES - 1:
+                    raise
+                sighting = self._unchanged(sighting)  # it may have been moved and taken back, which changes its status
+            else:
+                return self._made(self._memory.journal.entry(number), sighting.identity)
         raise AssertionError("the last race moves or raises")
+
+    def _unchanged(self, sighting: Sighting) -> Sighting:
+        """The same video as it is now, by its content. Changed: it is another one, or went."""
+        found = self._library.look(sighting.path, sighting)
+        if found is None or found.fingerprint != sighting.fingerprint:
+            raise Changed(f"{sighting.path} changed or went after it was judged")
+        return found
 
     def _order_copy(self, number: int, path: PurePath) -> Entry:
         why = why_not_taken(self._library.writers(path))

@@ -35,7 +35,7 @@ MOVING = ("renameat2", "linkat", "unlinkat")
 CALLS = ",".join((*MOVING, "fsync", "fdatasync", "unlink"))
 """The last three are how SQLite commits."""
 
-LATE = 3.0
+LATE = 8.0
 """So long the owner has for what is done at the last moment."""
 
 COMMIT = 7

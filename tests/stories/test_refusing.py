@@ -94,3 +94,25 @@ def test_a_video_that_is_refused_when_it_was_copied_is_not_copied_at_every_resca
     home.wait(seconds=2)
     assert len(copies) == before
     assert "large.mp4" in home.tree["cats"]
+
+
+class LateTaker(FileMover):
+    """Just before the first move somebody takes the name that its companion is to get."""
+
+    def move(self, plan, *, expected, **how):
+        (_, _), (_, subtitles) = plan.steps
+        if "(2)" not in subtitles.name:
+            (self._root / subtitles).write_bytes(b"somebody else's")
+        super().move(plan, expected=expected, **how)
+
+
+def test_a_name_that_is_taken_from_a_companion_at_the_last_moment_costs_the_group_only_its_name(household):
+    home = household(taught(), move={"probation": []})
+    home.sorter.filer._mover = LateTaker(home.root)
+    (home.root / "new.mp4").write_bytes(b"cats 100")
+    (home.root / "new.srt").write_bytes(b"mine")
+    home.settle(seconds=10)
+    names = {path.name: path.read_bytes() for path in (home.root / "cats").glob("new*")}
+    assert names == {"new.srt": b"somebody else's", "new (2).mp4": b"cats 100", "new (2).srt": b"mine"}
+    assert [str(line["to"]) for line in home.events("moved")] == ["cats/new (2).mp4"]
+    assert home.events("left") == []
