@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from numbers import Integral, Real
 from pathlib import Path, PurePath
@@ -119,9 +119,22 @@ def _is_log(descriptor: int, size: int) -> bool:
 
 def _to_stream(stream: TextIO, form: Format) -> logging.Handler:
     terminal = not stream.closed and stream.isatty()
-    handler = _StreamHandler(stream)
+    handler = _StreamHandler(_unbuffered(stream))
     handler.setFormatter(_formatter(console=terminal if form == "auto" else form == "console", colors=terminal))
     return handler
+
+
+def _unbuffered(stream: TextIO) -> TextIO:
+    """Give the same outlet without a buffer, where it has a descriptor.
+
+    A buffer keeps a line that could not be written, tries it again at the end of the process, and a failure there makes
+    the exit status 120: a service that ended well would count as failed.
+    """
+    try:
+        raw = FileIO(stream.fileno(), "w", closefd=False)
+    except (OSError, ValueError):  # a stream in memory, or a closed one
+        return stream
+    return TextIOWrapper(raw, encoding=stream.encoding, errors="backslashreplace", write_through=True)
 
 
 def _to_file(file: Path, form: Format) -> logging.Handler:

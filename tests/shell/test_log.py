@@ -226,7 +226,10 @@ def test_when_the_files_folder_goes_the_service_goes_on_and_so_does_the_file_onc
     ],
 )
 @pytest.mark.parametrize("file", ["None", "pathlib.Path('/dev/full')"])
-def test_without_room_or_reader_for_a_line_the_service_goes_on(outlet: str, file: str) -> None:
+def test_without_room_or_reader_for_a_line_the_service_goes_on_and_ends_well(
+    outlet: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # it would hide that a buffer fails once more at the end
     code = f"""
 import pathlib, time
 from sortd import log
