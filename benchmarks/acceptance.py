@@ -30,7 +30,7 @@ from typing import Any
 
 import av
 
-from sortd.commands.demo_clips import FAMILIES, make_clip
+from sortd.cli.demo_clips import FAMILIES, make_clip
 from tests.stories.service import Service, cpu_seconds
 
 SEGMENTS = 12

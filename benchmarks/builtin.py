@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from sortd.domain import Matrix, Needs, Sample, Vector
-from sortd.errors import ExtractionError
-from sortd.extract import Settings, load, space
-from sortd.judgement.fuse import fuse
+from sortd.domain.errors import ExtractionError
+from sortd.domain.feature import Matrix, Vector
+from sortd.extract.registry import EncoderSettings, load, space
+from sortd.extract.spec import Needs, Sample
+from sortd.judgement.late_fusion import fuse
 
 FRAMES = 5
 
@@ -36,15 +37,15 @@ class Clip:
 
 def decode(path: Path) -> Sample:
     """Read one file. This runs in a child: no process loads both PyAV and OpenCV."""
-    from sortd.extract import media  # noqa: PLC0415 - see above
+    from sortd.extract.media import frames  # noqa: PLC0415 - see above
 
     with path.open("rb") as file:
-        return media.read(file, Needs(frames=FRAMES, following=True, short_side=128, sound=True, sound_seconds=600))
+        return frames.read(file, Needs(frames=FRAMES, following=True, short_side=128, sound=True, sound_seconds=600))
 
 
 def read_clips(folder: Path, sources: Mapping[str, str]) -> list[Clip]:
     """Decode and encode what stands in the category folders; what does not decode is told and left out."""
-    settings = Settings(encoder="builtin", frames=FRAMES)
+    settings = EncoderSettings(encoder="builtin", frames=FRAMES)
     extractors = [load(part, settings, None) for part in space(settings).parts]
     clips = []
     with ProcessPoolExecutor(1, get_context("spawn")) as child:

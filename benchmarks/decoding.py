@@ -23,9 +23,9 @@ ROUNDS = 7
 DECODE_ALL = """
 import os, sys, time
 sys.path.insert(0, os.getcwd())
-from sortd.domain import Needs
-from sortd.extract.decoder import Decoder
-with Decoder(Needs(frames=5, following=True, short_side=224, sound=True), timeout_seconds=600) as decoder:
+from sortd.extract.decoding.decoder_pool import DecoderPool
+from sortd.extract.spec import Needs
+with DecoderPool(Needs(frames=5, following=True, short_side=224, sound=True), timeout_seconds=600) as decoder:
     def decode(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sortd.domain import FeatureSpace, Matrix
-from sortd.learn.embeddings import OUTSIDER, Embeddings
-from sortd.learn.groups import groups_of
+from sortd.domain.feature import FeatureSpace, Matrix
+from sortd.learn.clusters import groups_of
+from sortd.learn.embeddings_file import OUTSIDER, Embeddings
 
 
 class World(NamedTuple):

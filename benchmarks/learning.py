@@ -29,10 +29,11 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from sortd.domain import Matrix, TrainingSet
+from sortd.domain.feature import Matrix
 from sortd.learn.classifier import unit_parts
-from sortd.learn.embeddings import OUTSIDER, Embeddings
-from sortd.learn.evaluate import Decided, Drawn, Plan, Sorter, draw, sortd, told
+from sortd.learn.embeddings_file import OUTSIDER, Embeddings
+from sortd.learn.evaluation import Decided, Drawn, Plan, Sorter, draw, learned_sorter, told
+from sortd.learn.training_data import TrainingSet
 
 NEVER_FILED = 3
 PASSED_OVER = 50
@@ -43,13 +44,13 @@ COLUMNS = ("accuracy", "coverage", "precision", "oracle_coverage", "outsiders_mo
 def plain(make: Callable[[], Any]) -> Sorter:
     """Learn with one classifier of scikit-learn, and move where it says 0.8."""
 
-    def sorter(labels: TrainingSet, stream: Matrix, _plan: Plan, _seed: int) -> Decided:
+    def engine(labels: TrainingSet, stream: Matrix, _plan: Plan, _seed: int) -> Decided:
         fitted = make().fit(unit_parts(labels.vectors, labels.space), np.array(labels.categories, np.str_))
         probabilities = fitted.predict_proba(unit_parts(stream, labels.space))
         confidence = probabilities.max(axis=1)
         return fitted.classes_[probabilities.argmax(axis=1)], confidence, confidence >= PLAIN_LIMIT
 
-    return sorter
+    return engine
 
 
 def gaussian(shrinkage: float) -> Any:  # noqa: ANN401 - scikit-learn has no types
@@ -58,7 +59,7 @@ def gaussian(shrinkage: float) -> Any:  # noqa: ANN401 - scikit-learn has no typ
 
 
 METHODS: dict[str, Sorter] = {
-    "sortd": sortd,
+    "sortd": learned_sorter,
     "p >= 0.8": plain(lambda: LogisticRegression(C=10, max_iter=1000)),
     "class means": plain(lambda: gaussian(1.0)),
     "shared covariance": plain(lambda: gaussian(0.5)),
@@ -165,7 +166,7 @@ def main() -> None:
                 drawn = []
                 for seed in range(options.draws):
                     stream, plan = world(data, kind, examples, seed=seed, target=options.target)
-                    drawn.append(draw(stream, plan, seed=seed, sorter=METHODS[method]))
+                    drawn.append(draw(stream, plan, seed=seed, engine=METHODS[method]))
                 rows[path.stem[:12], kind, examples, method] = drawn
                 summary = told(drawn, plan)
                 cells = ["-" if (mean := summary["mean"][name]) is None else f"{mean:.3f}" for name in COLUMNS]

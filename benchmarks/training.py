@@ -23,12 +23,13 @@ from statistics import median
 import numpy as np
 
 from benchmarks.acceptance import made
-from sortd.config import load
-from sortd.disk.plain import fingerprint, identity_of
-from sortd.domain import Feature, FeatureSpace
-from sortd.service.children import TRAINING
-from sortd.service.opening import feature_space
-from sortd.store.memory import Memory
+from sortd.config.settings import load
+from sortd.disk.fingerprint import fingerprint
+from sortd.disk.regular_file import identity_of
+from sortd.domain.feature import Feature, FeatureSpace
+from sortd.extract.registry import feature_space
+from sortd.store.store import Store
+from sortd.workers.local_executor import TRAINING
 from tests.stories.service import Service
 
 CATEGORIES = 20
@@ -41,8 +42,8 @@ def taught(service: Service, number: int) -> None:
     space = feature_space(load(service.config, environ={}))
     random = np.random.default_rng(0)
     centres = random.normal(size=(CATEGORIES, space.dim))
-    memory = Memory.open(service.state, space)
-    with memory.transaction():
+    store = Store.open(service.state, space)
+    with store.transaction():
         for count in range(number):
             turn, category = divmod(count, CATEGORIES)
             path = service.root / f"category {category}" / f"{turn}.mp4"
@@ -52,11 +53,11 @@ def taught(service: Service, number: int) -> None:
             clip = fingerprint(path, identity=identity)
             if clip is None:
                 raise RuntimeError(f"{path} is changed by somebody")
-            memory.index.expect(clip, None, identity, now=time.time())
+            store.videos.expect(clip, None, identity, now=time.time())
             row = centres[category] + 2 * random.normal(size=space.dim)
             for feature in features(space, row.astype(np.float32)):
-                memory.features.store(clip, feature)
-    memory.database.close()
+                store.features.store(clip, feature)
+    store.database.close()
 
 
 def features(space: FeatureSpace, row: np.ndarray) -> Iterator[Feature]:
@@ -91,7 +92,7 @@ class Waited:
         return " | ".join([when, str(len(self.for_clips)), *columns])
 
 
-def learner(service: Service) -> int:
+def retraining(service: Service) -> int:
     """The most bytes that the training child has held so far; 0: there is none."""
     for child in service.children():
         with suppress(OSError):  # it may end while we look
@@ -112,10 +113,10 @@ def main(number: int, work: Path) -> None:
         service.stop()
         taught(service, number)
         service.start()
-        service.until(lambda: learner(service), seconds=LONG_SECONDS)
+        service.until(lambda: retraining(service), seconds=LONG_SECONDS)
         while not service.told("trained"):
             during.look(service, next(clips))
-            most = max(most, learner(service))
+            most = max(most, retraining(service))
         for clip in islice(clips, AFTERWARDS):
             afterwards.look(service, clip)
         (trained,) = service.told("trained")

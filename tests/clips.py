@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from sortd.domain import Image
+from sortd.domain.feature import Image
 
 RATE = 12
 """Frames in a second."""

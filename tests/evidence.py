@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from sortd.domain import Category, Vector
-from sortd.judgement.calibrate import Evidence, Numbers
+from sortd.domain.category import CategoryName
+from sortd.domain.feature import Vector
+from sortd.judgement.calibration import CalibrationData, Numbers
 
-CATS, DOGS = Category("cats"), Category("dogs")
+CATS, DOGS = CategoryName("cats"), CategoryName("dogs")
 
 
 def on_cats_and_dogs(
     truth: Numbers, predicted: Numbers, confidence: Vector, *, distinct: tuple[int, int] | None = None
-) -> Evidence:
+) -> CalibrationData:
     """Of each example what it is and what it is taken for, 0 a cat and 1 a dog, and how surely."""
     labels = np.bincount(truth, minlength=2)
-    return Evidence(
+    return CalibrationData(
         (CATS, DOGS),
         labels,
         np.array(distinct or labels),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sortd.domain import Feature, Part, Vector
+from sortd.domain.feature import Feature, SpacePart, Vector
 
 
 class Clock:
@@ -31,15 +31,15 @@ class FakeExtractor:
     def __init__(self, *, noise: float = 0.5) -> None:
         self._noise = noise
 
-    def extract(self, parts: Sequence[Part], content: bytes) -> tuple[Feature, ...]:
+    def extract(self, parts: Sequence[SpacePart], content: bytes) -> tuple[Feature, ...]:
         return tuple(self._feature(part, content) for part in parts)
 
-    def read(self, part: Part, text: str) -> Vector:
+    def read(self, part: SpacePart, text: str) -> Vector:
         """Read in words whose last one is cats something of what videos of cats look like, and much of all words."""
         look = _direction(f"{part.extractor} {part.version} ".encode() + text.rsplit(maxsplit=1)[-1].encode(), part.dim)
         return look + 2 * _direction(b"words", part.dim)
 
-    def _feature(self, part: Part, content: bytes) -> Feature:
+    def _feature(self, part: SpacePart, content: bytes) -> Feature:
         details = {"seconds": 20.0 if b"cut" in content else 60.0}
         content = re.split(b" encoded| tagged| and a tag", content)[0]
         words = content.split()

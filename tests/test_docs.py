@@ -10,8 +10,8 @@ from typing import Any
 
 import tomli
 
-from sortd.commands.cli import app
-from sortd.config import load
+from sortd.cli.app import app
+from sortd.config.settings import load
 
 HERE = Path(__file__).parents[1]
 README = HERE / "README.md"

@@ -1,1 +1,1 @@
-"""Disk: what is touched."""
+"""What sortd does with files and folders."""

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sortd.ownership import hand_over
+from sortd.config.file_owner import hand_over
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700

@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from sortd.disk.folders import CANNOT_SYNC, Entry, Folders, link, opened, rename_exclusively
-from sortd.disk.marker import MARKER
+from sortd.disk.dirfd import CANNOT_SYNC, NameInFolder, OpenFolders, link, opened, rename_exclusively
+from sortd.disk.library_marker import MARKER
 from sortd.disk.mounts import mount_number
-from sortd.domain import FilesystemAbilities
-from sortd.errors import FolderRefuses
+from sortd.domain.errors import FolderRefuses
+from sortd.domain.move_plan import FilesystemAbilities
 from sortd.judgement.move_method import MoveMethod, move_method, why_unsafe
 
 PROBE = ".sortd-probe-"
@@ -44,7 +44,7 @@ class Filesystems:
     def __init__(self) -> None:
         self._known: dict[_Mount, FilesystemAbilities] = {}
 
-    def method(self, folders: Folders, folder: PurePath) -> MoveMethod:
+    def method(self, folders: OpenFolders, folder: PurePath) -> MoveMethod:
         """How files get their names in a folder below the root. FolderRefuses: no way is safe, or it cannot be tried.
 
         What was refused is tried anew when it is asked for again.
@@ -61,7 +61,7 @@ class Filesystems:
         return method
 
 
-def probe(folders: Folders, folder: PurePath) -> FilesystemAbilities:
+def probe(folders: OpenFolders, folder: PurePath) -> FilesystemAbilities:
     """Try what the filesystem of a folder below the root can do. FolderRefuses: nothing can be tried there."""
     try:
         return _abilities(_place(folders, folder), folder)
@@ -95,7 +95,7 @@ def _mount(folder: int) -> _Mount:
     return os.fstat(folder).st_dev, os.fstatvfs(folder).f_fsid, mount_number(folder)
 
 
-def _place(folders: Folders, folder: PurePath) -> int:
+def _place(folders: OpenFolders, folder: PurePath) -> int:
     """Where to try: in the root it is the folder that is sortd's already, if it is on the same filesystem."""
     if folder == PurePath():
         with suppress(OSError):
@@ -108,8 +108,8 @@ def _place(folders: Folders, folder: PurePath) -> int:
 def _abilities(place: int, folder: PurePath) -> FilesystemAbilities:
     _remove_leftovers(place)
     with _probe_folder(place) as (here, there):
-        file, moved = Entry(folder / _FILE, here), Entry(folder / _MOVED, there)
-        taken, linked = Entry(folder / _TAKEN, here), Entry(folder / _LINKED, here)
+        file, moved = NameInFolder(folder / _FILE, here), NameInFolder(folder / _MOVED, there)
+        taken, linked = NameInFolder(folder / _TAKEN, here), NameInFolder(folder / _LINKED, here)
         number = _create(file)
         _create(taken)
         stable = _number(file) == number
@@ -124,12 +124,12 @@ def _abilities(place: int, folder: PurePath) -> FilesystemAbilities:
             links_keep_inode=links and _number(linked) == _number(moved),
             inodes_are_stable=stable,
             syncs_folders=_syncs(here),
-            folds_case=_exists(Entry(folder / _TAKEN.upper(), here)),
+            folds_case=_exists(NameInFolder(folder / _TAKEN.upper(), here)),
             **_what_is_kept(taken),
         )
 
 
-def _renames_exclusively(file: Entry, moved: Entry, taken: Entry) -> bool:
+def _renames_exclusively(file: NameInFolder, moved: NameInFolder, taken: NameInFolder) -> bool:
     try:
         rename_exclusively(file, moved)
     except OSError:
@@ -139,7 +139,7 @@ def _renames_exclusively(file: Entry, moved: Entry, taken: Entry) -> bool:
     return _is_refused(rename_exclusively, taken, moved)
 
 
-def _links(moved: Entry, linked: Entry, taken: Entry) -> bool:
+def _links(moved: NameInFolder, linked: NameInFolder, taken: NameInFolder) -> bool:
     try:
         link(moved, linked)
     except OSError:
@@ -147,7 +147,7 @@ def _links(moved: Entry, linked: Entry, taken: Entry) -> bool:
     return _exists(linked) and _exists(moved) and _is_refused(link, taken, linked)
 
 
-def _is_refused(name: Callable[[Entry, Entry], None], file: Entry, taken: Entry) -> bool:
+def _is_refused(name: Callable[[NameInFolder, NameInFolder], None], file: NameInFolder, taken: NameInFolder) -> bool:
     try:
         name(file, taken)
     except OSError as problem:
@@ -165,7 +165,7 @@ def _syncs(folder: int) -> bool:
     return True
 
 
-def _what_is_kept(file: Entry) -> dict[str, Any]:
+def _what_is_kept(file: NameInFolder) -> dict[str, Any]:
     descriptor = os.open(file.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=file.folder)
     try:
         return {
@@ -273,7 +273,7 @@ def _remove_files(folder: int) -> None:
                 os.unlink(name, dir_fd=folder)
 
 
-def _create(file: Entry) -> int:
+def _create(file: NameInFolder) -> int:
     """Make an empty file; its number."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(file.name, flags, 0o600, dir_fd=file.folder)
@@ -283,11 +283,11 @@ def _create(file: Entry) -> int:
         os.close(descriptor)
 
 
-def _number(file: Entry) -> int:
+def _number(file: NameInFolder) -> int:
     return os.stat(file.name, dir_fd=file.folder, follow_symlinks=False).st_ino
 
 
-def _exists(file: Entry) -> bool:
+def _exists(file: NameInFolder) -> bool:
     try:
         os.stat(file.name, dir_fd=file.folder, follow_symlinks=False)
     except FileNotFoundError:

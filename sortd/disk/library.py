@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from sortd.disk import names
-from sortd.disk.plain import ABSENT, fingerprint, identity_of, status_of
-from sortd.disk.rules import FolderRules, Role, RuleBook
+from sortd.disk import file_names
+from sortd.disk.fingerprint import fingerprint
+from sortd.disk.folder_rules import FolderRuleCache, FolderRules, Role
+from sortd.disk.folder_walk import Visit, is_too_deep, read_folder, walk
+from sortd.disk.open_writers import Writers, writers_of
+from sortd.disk.regular_file import ABSENT, identity_of, status_of
 from sortd.disk.system_folders import Kind, is_snapshot, kind_of
-from sortd.disk.unfinished import (
+from sortd.disk.unfinished_files import (
     BESIDE,
     CONTROL_FILE,
     Growing,
@@ -28,11 +31,10 @@ from sortd.disk.unfinished import (
     is_unfinished,
     siblings_of,
 )
-from sortd.disk.walk import Visit, is_too_deep, read_folder, walk
-from sortd.disk.writers import Writers, writers_of
-from sortd.domain import Category, Fingerprint, Identity, Place, Sighting
-from sortd.errors import LibraryUnavailable
-from sortd.judgement.categories import Folder
+from sortd.domain.category import CategoryName, Location
+from sortd.domain.errors import LibraryUnavailable
+from sortd.domain.video import FileIdentity, Fingerprint, Sighting
+from sortd.judgement.category_diff import Folder
 
 ROOT = PurePath()
 
@@ -47,7 +49,7 @@ class Scan:
     The identities come with the walk, so that only what changed needs a look.
     """
 
-    videos: Mapping[PurePath, Identity]
+    videos: Mapping[PurePath, FileIdentity]
     unreadable: Sequence[PurePath]
     too_deep: Sequence[PurePath] = ()
     """Folders left alone, for they stand too deep."""
@@ -62,7 +64,7 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class Categories:
+class FolderScan:
     """The categories' folders, and the folders that could not be read: whether there are more in those is not known."""
 
     folders: Sequence[Folder]
@@ -70,7 +72,7 @@ class Categories:
     left_out: Sequence[Folder] = ()
     """Folders that would be categories, but are none by the owner's rules or settings: what they held rests."""
 
-    def hides(self, category: Category) -> bool:
+    def hides(self, category: CategoryName) -> bool:
         """Whether a category that was not found may yet stand, in a folder that could not be read."""
         return any(PurePath(category).is_relative_to(folder) for folder in self.unreadable)
 
@@ -86,9 +88,9 @@ class Library:
         self.root = root
         self._base = f"{root}/"
         self._levels = levels
-        self._extensions = names.extensions_of(extensions)
+        self._extensions = file_names.extensions_of(extensions)
         self._ignored = re.compile("|".join(fnmatch.translate(pattern.rstrip("/")) for pattern in ignore) or r"(?!)")
-        self._rules = RuleBook(root)
+        self._rules = FolderRuleCache(root)
         self._holds_labels: Callable[[Folder], bool] = lambda _: False
         self._listed: tuple[PurePath, int, list[str]] | None = None
 
@@ -105,7 +107,7 @@ class Library:
 
     def videos_below(self, folder: PurePath) -> Scan:
         """Every video in this folder and its subfolders; none where there is no such folder."""
-        videos: dict[PurePath, Identity] = {}
+        videos: dict[PurePath, FileIdentity] = {}
         unreadable: list[PurePath] = []
         too_deep: list[PurePath] = []
 
@@ -129,12 +131,12 @@ class Library:
         """Whether a plain file at this path would be one of the library's videos, by its name and its folders."""
         return (
             bool(path.parts)
-            and names.is_video(path.name, self._extensions)
+            and file_names.is_video(path.name, self._extensions)
             and not self._ignored.match(str(path))
             and self._is_reached(path.parent)
         )
 
-    def stat(self, path: PurePath) -> Identity | None:
+    def stat(self, path: PurePath) -> FileIdentity | None:
         """What stands at the path, unread; None where no finished plain file does."""
         status = self._status(path)
         return None if status is None else identity_of(status)
@@ -192,22 +194,22 @@ class Library:
         """Whether somebody still has the file open for writing."""
         return writers_of(self.root / path)
 
-    def category_of(self, path: PurePath) -> Category | None:
+    def category_of(self, path: PurePath) -> CategoryName | None:
         """The category that the path's folder belongs to; None for the root and for what the owner calls unsorted."""
         return self._category(path.parent)
 
-    def category_named(self, name: str) -> Category | None:
+    def category_named(self, name: str) -> CategoryName | None:
         """The category that a folder of this name would be; None: none, for it is hidden, ignored or too deep."""
         folder = PurePath(name)
-        fits = 0 < len(folder.parts) <= self._levels and not any(map(names.is_no_name, folder.parts))
+        fits = 0 < len(folder.parts) <= self._levels and not any(map(file_names.is_no_name, folder.parts))
         return self._category(folder) if fits and self._is_reached(folder) else None
 
-    def place(self, path: PurePath) -> Place:
+    def place(self, path: PurePath) -> Location:
         """Where a video at this path stands."""
         category = self.category_of(path)
-        return Place(category, path if category is None else path.relative_to(category))
+        return Location(category, path if category is None else path.relative_to(category))
 
-    def folder(self, category: Category) -> Folder | None:
+    def folder(self, category: CategoryName) -> Folder | None:
         """The folder of a category as it stands at this moment."""
         try:
             status = os.lstat(self._at(PurePath(category)))
@@ -215,7 +217,7 @@ class Library:
             return None
         return Folder(category, status.st_dev, status.st_ino)
 
-    def folders(self) -> Categories:
+    def folders(self) -> FolderScan:
         """The categories: every folder exactly `levels` deep, and those above that hold videos themselves."""
         standing, unreadable = self._category_folders()
         found: list[Folder] = []
@@ -231,10 +233,10 @@ class Library:
                     unreadable.append(folder)
                 continue
             if category is None:
-                left_out.append(Folder(Category(str(folder)), status.st_dev, status.st_ino))
+                left_out.append(Folder(CategoryName(str(folder)), status.st_dev, status.st_ino))
             else:
                 found.append(Folder(category, status.st_dev, status.st_ino))
-        return Categories(sorted(found, key=lambda folder: folder.name), unreadable, left_out)
+        return FolderScan(sorted(found, key=lambda folder: folder.name), unreadable, left_out)
 
     def _category_folders(self) -> tuple[list[PurePath], list[PurePath]]:
         """The folders that may be categories, whatever their rules say, and those that could not be listed."""
@@ -275,13 +277,16 @@ class Library:
         """What is wrong with the rule files that were read last, by their folders."""
         return self._rules.problems
 
-    def rules(self, category: Category) -> FolderRules:
+    def rules(self, category: CategoryName) -> FolderRules:
         """What the owner said of this category; the nearest `.sortd.toml` upwards counts."""
         return self._rules.nearest(PurePath(category))
 
     def hands_off(self, path: PurePath) -> bool:
         """Whether the owner asks to leave this video or this folder alone, by a `.nosort` beside, in it or above it."""
-        marks = [f"{path}{names.HANDS_OFF}", *(f"{folder}/{names.HANDS_OFF}" for folder in (path, *path.parents))]
+        marks = [
+            f"{path}{file_names.HANDS_OFF}",
+            *(f"{folder}/{file_names.HANDS_OFF}" for folder in (path, *path.parents)),
+        ]
         return any(os.path.lexists(f"{self._base}{mark}") for mark in marks)
 
     def companions(self, path: PurePath) -> tuple[PurePath, ...]:
@@ -289,15 +294,15 @@ class Library:
         visit = read_folder(self.root, path.parent)
         if visit.problem is not None:
             raise LibraryUnavailable(f"{path.parent} cannot be listed: {visit.problem.strerror}") from visit.problem
-        found = names.companions(path.name, visit.files, extensions=self._extensions)
+        found = file_names.companions(path.name, visit.files, extensions=self._extensions)
         return tuple(path.parent / name for name in found)
 
-    def _category(self, folder: PurePath) -> Category | None:
+    def _category(self, folder: PurePath) -> CategoryName | None:
         category = PurePath(*folder.parts[: self._levels])
         # Below a folder as deep as a category another may have rules of its own, but not make a category of the first.
         if folder == ROOT or any(self._rules.nearest(one).role is Role.UNSORTED for one in {folder, category}):
             return None
-        return Category("/".join(category.parts))
+        return CategoryName("/".join(category.parts))
 
     def _status(self, path: PurePath) -> os.stat_result | None:
         if path.is_absolute() or ".." in path.parts:
@@ -313,7 +318,7 @@ class Library:
     def _at(self, path: PurePath) -> str:
         return f"{self._base}{path}"
 
-    def _identities(self, visit: Visit, unreadable: list[PurePath]) -> Iterator[tuple[PurePath, Identity]]:
+    def _identities(self, visit: Visit, unreadable: list[PurePath]) -> Iterator[tuple[PurePath, FileIdentity]]:
         for path, entry in self._videos(visit):
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -353,7 +358,7 @@ class Library:
         growing = Growing(visit.files)
         for name, entry in visit.files.items():
             if (
-                names.is_video(name, self._extensions)
+                file_names.is_video(name, self._extensions)
                 and not self._ignored.match(prefix + name)
                 and not growing.has(name)
             ):
@@ -374,7 +379,7 @@ class Library:
 
     def _is_no_folder(self, folder: PurePath) -> bool:
         """Whether a folder is none of the library's by what it is: hidden, unfinished, a system's own."""
-        return names.is_hidden(folder.name) or is_unfinished(folder.name) or self._is_systems(folder)
+        return file_names.is_hidden(folder.name) or is_unfinished(folder.name) or self._is_systems(folder)
 
     def _is_ruled_out(self, folder: PurePath, *, unusable: bool = True) -> bool:
         """Whether a folder is left out by the owner's settings, or by the rules that stand in it."""
@@ -398,4 +403,4 @@ class Library:
             status = os.lstat(self._at(folder))
         except OSError:
             return False
-        return self._holds_labels(Folder(Category(str(folder)), status.st_dev, status.st_ino))
+        return self._holds_labels(Folder(CategoryName(str(folder)), status.st_dev, status.st_ino))

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sortd.disk.atomic_file import PRIVATE_FILE, PRIVATE_FOLDER, narrow, opened, renew
-from sortd.disk.marker import account, is_ours
-from sortd.errors import LibraryUnavailable
+from sortd.disk.library_marker import account, is_ours
+from sortd.domain.errors import LibraryUnavailable
 
 LOCK = "lock"
 """In the state directory."""

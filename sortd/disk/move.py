@@ -13,17 +13,18 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePath
 
+from sortd.disk.dirfd import OpenFolders, check, check_writable, content_at, find, opened, refusal, rename, sync
+from sortd.disk.file_names import LONGEST_NAME, stem_of
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import Folders, check, check_writable, content_at, find, opened, refusal, rename, sync
-from sortd.disk.marker import MARKER
-from sortd.disk.names import LONGEST_NAME, stem_of
-from sortd.disk.plain import identity_of
-from sortd.domain import Fingerprint, Identity, MovePlan
-from sortd.errors import MoveRefused, MoveUnfinished
+from sortd.disk.library_marker import MARKER
+from sortd.disk.regular_file import identity_of
+from sortd.domain.errors import MoveRefused, MoveUnfinished
+from sortd.domain.move_plan import MovePlan
+from sortd.domain.video import FileIdentity, Fingerprint
 from sortd.judgement.move_method import MoveMethod
 
 
-class Standing(StrEnum):
+class RecoveryState(StrEnum):
     """Where the file of an open intent stands."""
 
     NOT_MOVED = "not_moved"
@@ -86,7 +87,7 @@ class FileMover:
         self,
         plan: MovePlan,
         *,
-        expected: Mapping[PurePath, Identity],
+        expected: Mapping[PurePath, FileIdentity],
         before_taking_back: Callable[[], None] = lambda: None,
     ) -> None:
         """Carry out the plan, if every source still is what is `expected` of it; no folder is made.
@@ -136,10 +137,10 @@ class FileMover:
         source: PurePath,
         target: PurePath,
         *,
-        identity: Identity,
+        identity: FileIdentity,
         fingerprint: Fingerprint | None = None,
         began_ns: int | None = None,
-    ) -> Standing:
+    ) -> RecoveryState:
         """Where the file of an intent that was left open stands; a move that was cut short is finished.
 
         It is known by its content where its `fingerprint` is given, else by inode, size and time together.
@@ -153,7 +154,7 @@ class FileMover:
                 at_target = _is_it(folders, target, after, identity, fingerprint)
                 if at_source and at_target and before and after:
                     if before.st_ctime_ns == identity.ctime_ns:  # no link was made to it
-                        return Standing.NOT_MOVED
+                        return RecoveryState.NOT_MOVED
                     if not os.path.samestat(before, after) or before.st_nlink < 2:  # noqa: PLR2004 - its two names
                         raise MoveUnfinished(
                             f"{source} and {target} hold the same, and whose doing that is is not known"
@@ -162,19 +163,21 @@ class FileMover:
                     at_source = False
                 if at_target and not at_source:
                     _sync([_Step(folders, source, target)])
-                    return Standing.MOVED
+                    return RecoveryState.MOVED
                 if not at_source or before is None:
-                    return Standing.GONE
-                return Standing.PUT_BACK if _came_back(folders, before, target, began_ns) else Standing.NOT_MOVED
+                    return RecoveryState.GONE
+                return (
+                    RecoveryState.PUT_BACK if _came_back(folders, before, target, began_ns) else RecoveryState.NOT_MOVED
+                )
         except (OSError, MoveRefused) as problem:
             raise MoveUnfinished(f"{source} cannot be looked for: {problem}") from problem
 
 
 def _is_it(
-    folders: Folders,
+    folders: OpenFolders,
     path: PurePath,
     status: os.stat_result | None,
-    identity: Identity,
+    identity: FileIdentity,
     fingerprint: Fingerprint | None,
 ) -> bool:
     """Whether the file at a path is the one of an intent; a filesystem may have used its inode number again."""
@@ -185,7 +188,7 @@ def _is_it(
     return content_at(folders, path) == fingerprint
 
 
-def _came_back(folders: Folders, status: os.stat_result, target: PurePath, began_ns: int | None) -> bool:
+def _came_back(folders: OpenFolders, status: os.stat_result, target: PurePath, began_ns: int | None) -> bool:
     """Whether a file was renamed and its target's folder changed after the intent; a new mode alone is no move."""
     folder = find(folders, target.parent) if target.parent.name else os.fstat(folders.open(target.parent))
     if began_ns is None or folder is None:
@@ -202,7 +205,7 @@ class _Taken:
 
 
 class _Step:
-    def __init__(self, folders: Folders, source: PurePath, target: PurePath) -> None:
+    def __init__(self, folders: OpenFolders, source: PurePath, target: PurePath) -> None:
         self.source = folders.entry(source)
         self.target = folders.entry(target)
 

@@ -16,13 +16,25 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path, PurePath
 
-from sortd.disk.attributes import keep_attributes, keep_times
+from sortd.disk.dirfd import (
+    NameInFolder,
+    OpenFolders,
+    check,
+    check_writable,
+    content_at,
+    find,
+    opened,
+    refusal,
+    rename,
+    sync,
+)
+from sortd.disk.file_attributes import keep_attributes, keep_times
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import Entry, Folders, check, check_writable, content_at, find, opened, refusal, rename, sync
-from sortd.disk.plain import identity_of
-from sortd.disk.writers import Writers, asked_for_writers
-from sortd.domain import Fingerprint, Identity, Step, VerifiedCopy
-from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
+from sortd.disk.open_writers import Writers, asked_for_writers
+from sortd.disk.regular_file import identity_of
+from sortd.domain.errors import FolderRefuses, MoveRefused, MoveUnfinished, NameTaken
+from sortd.domain.move_plan import MoveStep, VerifiedCopy
+from sortd.domain.video import FileIdentity, Fingerprint
 
 RESERVE = 64 * 1024 * 1024
 """Bytes that a copy leaves free on its filesystem, or a hundredth of it where that is less: others write there too."""
@@ -47,7 +59,7 @@ def aside(part: str, n: int, source: PurePath) -> PurePath:
     return source.with_name(f"{part}-{n}.source.part")
 
 
-def copy_verified(root: Path, part: str, steps: Sequence[Step]) -> Iterator[VerifiedCopy | None]:
+def copy_verified(root: Path, part: str, steps: Sequence[MoveStep]) -> Iterator[VerifiedCopy | None]:
     """Copy a move's files, in order, to their temporary names; None, now and then, is a sign of life.
 
     MoveRefused: a source is not what is expected of it, or something failed; what was made is the caller's to withdraw.
@@ -69,8 +81,8 @@ def copy_verified(root: Path, part: str, steps: Sequence[Step]) -> Iterator[Veri
 
 
 def publish(
-    root: Path, part: str, steps: Sequence[Step], *, fingerprint: Fingerprint, filesystems: Filesystems
-) -> Identity:
+    root: Path, part: str, steps: Sequence[MoveStep], *, fingerprint: Fingerprint, filesystems: Filesystems
+) -> FileIdentity:
     """Give verified copies their names, all or none, then take the sources away; what the first file is now.
 
     `fingerprint` is the first file's. Done again after a kill it goes on where it was. MoveRefused: nothing was moved,
@@ -111,12 +123,12 @@ def publish(
         raise MoveUnfinished(f"{steps[0].target}: {problem}") from problem
 
 
-def withdraw(root: Path, part: str, steps: Sequence[Step], *, filesystems: Filesystems) -> None:
+def withdraw(root: Path, part: str, steps: Sequence[MoveStep], *, filesystems: Filesystems) -> None:
     """Remove a move's temporary files, and its copies that have their names while their sources still stand."""
     _withdraw_all(root, part, steps, filesystems, named=())
 
 
-def was_put_back(root: Path, part: str, step: Step, *, fingerprint: Fingerprint, began_ns: int | None) -> bool:
+def was_put_back(root: Path, part: str, step: MoveStep, *, fingerprint: Fingerprint, began_ns: int | None) -> bool:
     """Whether the owner brought back what was moved: it stands at its source again, and its copy nowhere.
 
     It is another file, though it may have the inode that the source let go. `began_ns` is when the move was intended by
@@ -136,7 +148,7 @@ def was_put_back(root: Path, part: str, step: Step, *, fingerprint: Fingerprint,
         raise MoveUnfinished(f"{step.source} cannot be looked for: {problem}") from problem
 
 
-def _check_mounted(folders: Folders, step: Step) -> None:
+def _check_mounted(folders: OpenFolders, step: MoveStep) -> None:
     """MoveUnfinished: one of the two filesystems of a copy is not mounted, and what it holds cannot be asked.
 
     An empty mount point looks like a folder whose files the owner took away. Two filesystems that show one number (a
@@ -154,7 +166,7 @@ def _check_mounted(folders: Folders, step: Step) -> None:
 
 
 def _name(
-    folders: Folders, step: Step, part: PurePath, filesystems: Filesystems, fingerprint: Fingerprint | None
+    folders: OpenFolders, step: MoveStep, part: PurePath, filesystems: Filesystems, fingerprint: Fingerprint | None
 ) -> bool:
     """Give a verified copy its name, if its source still is what was copied; False: it had it since before a kill."""
     if find(folders, part) is None and _stands(folders, step, fingerprint):
@@ -165,7 +177,7 @@ def _name(
     return True
 
 
-def _went(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bool:
+def _went(folders: OpenFolders, step: MoveStep, fingerprint: Fingerprint | None) -> bool:
     """Whether its source was taken away before a kill, and its copy stands; another file may have the old name."""
     before = find(folders, step.source)
     if before is not None and identity_of(before).lasting == step.identity.lasting:
@@ -173,7 +185,7 @@ def _went(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bool
     return _stands(folders, step, fingerprint)
 
 
-def _stands(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bool:
+def _stands(folders: OpenFolders, step: MoveStep, fingerprint: Fingerprint | None) -> bool:
     """Whether the copy has its name: an inode number alone proves nothing, so its content is asked."""
     status, copy = find(folders, step.target), _copy_of(step)
     if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != copy.identity.size:
@@ -183,13 +195,13 @@ def _stands(folders: Folders, step: Step, fingerprint: Fingerprint | None) -> bo
     return _digest(folders, step.target) == copy.digest
 
 
-def _copy_of(step: Step) -> VerifiedCopy:
+def _copy_of(step: MoveStep) -> VerifiedCopy:
     if step.copy is None:
         raise MoveRefused(f"the copy of {step.source} was not verified")
     return step.copy
 
 
-def _take_source(folders: Folders, step: Step, hidden: PurePath, filesystems: Filesystems) -> None:
+def _take_source(folders: OpenFolders, step: MoveStep, hidden: PurePath, filesystems: Filesystems) -> None:
     """Remove the source, while it provably is what was copied and nobody writes it. MoveRefused: it stays.
 
     It goes by way of a hidden name: what is removed is then the very file that was looked at, whatever the owner puts
@@ -216,7 +228,7 @@ def _take_source(folders: Folders, step: Step, hidden: PurePath, filesystems: Fi
         raise MoveRefused(f"{step.source} {why}")
 
 
-def _give_name_back(folders: Folders, step: Step, hidden: PurePath, filesystems: Filesystems) -> None:
+def _give_name_back(folders: OpenFolders, step: MoveStep, hidden: PurePath, filesystems: Filesystems) -> None:
     try:
         method = filesystems.method(folders, step.source.parent)
         rename(folders.entry(hidden), folders.entry(step.source), method)
@@ -236,7 +248,7 @@ def why_not_taken(found: Writers) -> str | None:
 
 
 def _settle_aside(
-    folders: Folders, part: str, steps: Sequence[Step], filesystems: Filesystems, *, finish: bool
+    folders: OpenFolders, part: str, steps: Sequence[MoveStep], filesystems: Filesystems, *, finish: bool
 ) -> None:
     """After a kill give each source that waits for its end its name back; to `finish`, remove it if its copy stands."""
     for n, step in enumerate(steps):
@@ -250,7 +262,7 @@ def _settle_aside(
 
 
 def _withdraw_all(
-    root: Path, part: str, steps: Sequence[Step], filesystems: Filesystems, *, named: Container[int]
+    root: Path, part: str, steps: Sequence[MoveStep], filesystems: Filesystems, *, named: Container[int]
 ) -> None:
     try:
         with opened(root) as folders:
@@ -261,7 +273,7 @@ def _withdraw_all(
         raise MoveUnfinished(f"the copy of {steps[0].source} cannot be taken back: {problem}") from problem
 
 
-def _withdraw(folders: Folders, step: Step, part: PurePath, *, named: bool) -> None:
+def _withdraw(folders: OpenFolders, step: MoveStep, part: PurePath, *, named: bool) -> None:
     """Remove a copy; one that has its name only if its source was not taken: this call `named` it, or both are equal.
 
     After a kill the copy may be the only one, and the source's name another file's. A source that went since this call
@@ -282,19 +294,19 @@ def _withdraw(folders: Folders, step: Step, part: PurePath, *, named: bool) -> N
         _remove(folders, step.target)
 
 
-def _digest(folders: Folders, path: PurePath) -> str:
+def _digest(folders: OpenFolders, path: PurePath) -> str:
     with _reading(folders.entry(path)) as file:
         return hashlib.file_digest(file, hashlib.blake2b).hexdigest()
 
 
-def _remove(folders: Folders, path: PurePath) -> None:
+def _remove(folders: OpenFolders, path: PurePath) -> None:
     os.unlink(path.name, dir_fd=folders.open(path.parent))
 
 
 # The copy itself
 
 
-def _check_room(folders: Folders, steps: Sequence[Step]) -> None:
+def _check_room(folders: OpenFolders, steps: Sequence[MoveStep]) -> None:
     folder = steps[0].target.parent
     status = os.fstatvfs(folders.open(folder))
     total, free = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
@@ -303,7 +315,7 @@ def _check_room(folders: Folders, steps: Sequence[Step]) -> None:
         raise FolderRefuses(folder, os.strerror(errno.ENOSPC))
 
 
-def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy | None]:
+def _copy(folders: OpenFolders, step: MoveStep, part: PurePath) -> Iterator[VerifiedCopy | None]:
     source = folders.entry(step.source)
     with _reading(source) as old, _refusing(part.parent), _created(folders, part) as new:
         lost = keep_attributes(old.fileno(), new.fileno())
@@ -335,7 +347,7 @@ def _copy(folders: Folders, step: Step, part: PurePath) -> Iterator[VerifiedCopy
 
 
 @contextmanager
-def _created(folders: Folders, part: PurePath) -> Iterator[FileIO]:
+def _created(folders: OpenFolders, part: PurePath) -> Iterator[FileIO]:
     """A new file to copy into. NameTaken: it is another's."""
     entry = folders.entry(part)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -348,7 +360,7 @@ def _created(folders: Folders, part: PurePath) -> Iterator[FileIO]:
 
 
 @contextmanager
-def _reading(entry: Entry) -> Iterator[FileIO]:
+def _reading(entry: NameInFolder) -> Iterator[FileIO]:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(entry.name, flags, dir_fd=entry.folder)
@@ -369,7 +381,7 @@ def _refusing(folder: PurePath) -> Iterator[None]:
         raise FolderRefuses(folder, str(problem.strerror)) from problem
 
 
-def _blocks(file: FileIO, entry: Entry) -> Iterator[bytes]:
+def _blocks(file: FileIO, entry: NameInFolder) -> Iterator[bytes]:
     try:
         while block := file.read(_BLOCK):
             yield block
@@ -383,7 +395,7 @@ def _write(file: FileIO, block: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _check_source(source: Entry, expected: Identity) -> None:
+def _check_source(source: NameInFolder, expected: FileIdentity) -> None:
     try:
         check(source, expected)
     except OSError as problem:

@@ -34,14 +34,14 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserverVFS
 
-from sortd.disk import names
+from sortd.disk import file_names
 from sortd.disk.atomic_file import beside, opened
-from sortd.disk.marker import RootAway
+from sortd.disk.folder_walk import DEEPEST
+from sortd.disk.io_timeout import TimedIO
+from sortd.disk.library_marker import RootAway
 from sortd.disk.mounts import Mount, mounts_of
-from sortd.disk.patience import Patience
-from sortd.disk.unfinished import CONTROL_FILE
-from sortd.disk.walk import DEEPEST
-from sortd.messages import Message, RescanDue, Touched
+from sortd.disk.unfinished_files import CONTROL_FILE
+from sortd.domain.messages import Message, RescanDue, Touched
 
 _ARRANGED: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
@@ -62,14 +62,14 @@ def hint(path: str, *, folder: bool) -> Message | None:
     above, _, name = path.rpartition("/")
     if not name:
         return RescanDue("the root itself changed")
-    if any(names.is_left_alone(part) for part in above.split("/") if part):
+    if any(file_names.is_left_alone(part) for part in above.split("/") if part):
         return None
-    if name in {names.HANDS_OFF, names.FOLDER_RULES}:
+    if name in {file_names.HANDS_OFF, file_names.FOLDER_RULES}:
         return RescanDue(f"{path} changed")
-    for mark in (names.HANDS_OFF, CONTROL_FILE):
+    for mark in (file_names.HANDS_OFF, CONTROL_FILE):
         if name.endswith(mark):
             return hint(path.removesuffix(mark), folder=False)
-    worth_a_look = not names.is_left_alone(name) if folder else names.may_be_video(name)
+    worth_a_look = not file_names.is_left_alone(name) if folder else file_names.may_be_video(name)
     return Touched(PurePath(path)) if worth_a_look else None
 
 
@@ -187,7 +187,7 @@ class Watcher:
             ends = [observer.stop] if observer.ident is None else [observer.stop, observer.join]
             with contextlib.suppress(RootAway):  # a thread that hangs on the disk is left behind
                 for end in ends:
-                    Patience().ask(end)
+                    TimedIO().ask(end)
 
     def _tell(self, path: str, *, folder: bool) -> None:
         relative = path.removeprefix(str(self._root)).removeprefix("/")
@@ -242,11 +242,11 @@ def _listing(above: int, folder: str | None) -> Iterator[os.DirEntry[str]]:
     if folder is not None and len(PurePath(folder).parts) - above > DEEPEST:
         return iter(())
     with os.scandir(folder) as entries:
-        return iter([entry for entry in entries if not names.is_left_alone(entry.name) or _is_mark(entry.name)])
+        return iter([entry for entry in entries if not file_names.is_left_alone(entry.name) or _is_mark(entry.name)])
 
 
 def _is_mark(name: str) -> bool:
-    marks = (names.HANDS_OFF, names.FOLDER_RULES, CONTROL_FILE)
+    marks = (file_names.HANDS_OFF, file_names.FOLDER_RULES, CONTROL_FILE)
     return name.endswith(marks) or name.startswith(f".{_PROBE}.")
 
 

@@ -1,1 +1,1 @@
-"""Judgement: pure decisions, values in and values out."""
+"""Pure decisions: values in, values out."""

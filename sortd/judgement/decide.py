@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from math import inf
 
-from sortd.domain import Category, Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
 
 LEFT_TO_THE_OWNER = frozenset(
     {Reason.TOO_FEW_EXAMPLES, Reason.VETOED, Reason.UNFAMILIAR, Reason.LOW_CONFIDENCE, Reason.CLOSE_CALL}
@@ -17,9 +18,9 @@ def decide(
     prediction: Prediction | None,
     policy: Policy,
     *,
-    vetoes: Container[Category],
-    examples: Mapping[Category, int],
-    trust: Mapping[Category, Trust],
+    vetoes: Container[CategoryName],
+    examples: Mapping[CategoryName, int],
+    trust: Mapping[CategoryName, Trust],
 ) -> Decision:
     """Move the video to its best category, or leave it for the first reason that applies; never to its second best.
 

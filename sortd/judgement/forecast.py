@@ -1,14 +1,14 @@
-"""How many labels it may take until a folder moves, as far as the evidence at hand can tell."""
+"""How many labels it may take until a folder moves, and when the backlog will be gone."""
 
 from __future__ import annotations
 
+from collections import deque
 from math import ceil
 
 import numpy as np
 
-from sortd.domain import Vector
-from sortd.judgement.calibrate import BoolVector
-from sortd.judgement.cuts import cuts_of, next_mistake
+from sortd.domain.feature import Vector
+from sortd.judgement.thresholds import BoolVector, cuts_of, next_mistake
 
 _FORESEEABLE = 10.0
 _ROUNDING = 1e-9
@@ -35,3 +35,29 @@ def growth_until_moves(confidence: Vector, correct: BoolVector, weights: Vector,
 def labels_until_moves(labels: int, total: int, categories: int, growth: float) -> int | None:
     """How many labels this category has once those that are missing are spread over all; None: that is too far off."""
     return None if growth > _FORESEEABLE else labels + ceil(max(0, growth - 1) * total / categories - _ROUNDING)
+
+
+PACE_WINDOW = 50
+"""So many of the last extractions tell the rate."""
+
+
+class BacklogPace:
+    """Times are seconds since the epoch, handed in."""
+
+    def __init__(self) -> None:
+        self._done: deque[float] = deque(maxlen=PACE_WINDOW)
+
+    def done(self, at: float) -> None:
+        """One more was finished."""
+        self._done.append(at)
+
+    def rate(self, now: float) -> float | None:
+        """Videos per second over the last ones; None: too few to tell."""
+        if len(self._done) < 2:  # noqa: PLR2004 - two points make a line
+            return None
+        return len(self._done) / max(now - self._done[0], 1e-3)
+
+    def ends_at(self, pending: int, now: float) -> float | None:
+        """When so many more will be finished at this rate."""
+        rate = self.rate(now)
+        return None if rate is None or not pending else now + pending / rate

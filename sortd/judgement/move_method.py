@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sortd.domain import FilesystemAbilities
+from sortd.domain.move_plan import FilesystemAbilities
 
 
 class MoveMethod(StrEnum):

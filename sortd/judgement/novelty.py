@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sortd.domain import Matrix, Vector
+from sortd.domain.feature import Matrix, Vector
 
 FEW = 50
 """Unsorted videos from which on they tell how many outsiders there are; with fewer, half of all are thought to be."""

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sortd.domain import Category, MoveTo, Placer, Record, Standing
+from sortd.domain.category import CategoryName, Locations
+from sortd.domain.decision import MoveTo
+from sortd.domain.video import Placer, Record
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """The owner filed the video; `was` is the category it was held to before, a correction if there was one."""
 
-    category: Category
-    was: Category | None = None
+    category: CategoryName
+    was: CategoryName | None = None
     was_placed_by: Placer | None = None
 
 
@@ -23,7 +25,7 @@ class Labelled:
 class Withdrawn:
     """The owner took the video back out of its category to the unsorted."""
 
-    category: Category
+    category: CategoryName
     was_placed_by: Placer | None = None
 
 
@@ -31,7 +33,7 @@ class Withdrawn:
 class Confirmed:
     """The owner arranged a placement within its category, and so agreed with it."""
 
-    category: Category
+    category: CategoryName
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Returned:
 Fact = Labelled | Withdrawn | Confirmed | Returned
 
 
-def reconcile(record: Record, before: Standing, now: Standing) -> Fact | None:
+def reconcile(record: Record, before: Locations, now: Locations) -> Fact | None:
     """Tell what the owner did, from where the video stood when last looked at and where it stands now."""
     if not now or now == before:
         # Deleted, or half of a move whose other half comes next; or nothing was moved, and what the rules of today
@@ -93,7 +95,7 @@ def filed(record: Record, move: MoveTo) -> Record:
     return replace(record, home=move.category, placed_by=Placer.SORTD)
 
 
-def _rearranged(home: Category, before: Standing, now: Standing) -> bool:
+def _rearranged(home: CategoryName, before: Locations, now: Locations) -> bool:
     """Tell whether a copy left one path in its home and turned up at another one there."""
     then = {place for place in before if place.category == home}
     here = {place for place in now if place.category == home}

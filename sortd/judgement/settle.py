@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from pathlib import PurePath
 
-from sortd.domain import Identity
+from sortd.domain.video import FileIdentity
 
 
 class Settler:
@@ -13,9 +13,9 @@ class Settler:
 
     def __init__(self, quiet_seconds: float) -> None:
         self._quiet_seconds = quiet_seconds
-        self._since: dict[PurePath, tuple[Identity | None, float]] = {}
+        self._since: dict[PurePath, tuple[FileIdentity | None, float]] = {}
 
-    def observe(self, path: PurePath, identity: Identity | None, now: float) -> bool:
+    def observe(self, path: PurePath, identity: FileIdentity | None, now: float) -> bool:
         """Show a path's stat; True once it was the same for the quiet time, or is gone (nothing to wait for)."""
         if identity is None:
             self._since.pop(path, None)

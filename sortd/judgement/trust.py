@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from sortd.domain import Trust
-from sortd.judgement.chance import at_most
+from sortd.domain.decision import Trust
+from sortd.judgement.thresholds import chance_of_at_most
 
 QUIET_SECONDS = 24 * 60 * 60
 """So long the owner has to object."""
@@ -20,7 +20,7 @@ _ENOUGH = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class CategoryFeedback:
     """What the owner said of one category's moves; one that nobody looked at proves nothing.
 
     While it is stopped, a video that would have been moved there is as good as a move once the owner files it.
@@ -36,26 +36,26 @@ class Word:
     """Videos that its stop kept from it and that the owner filed elsewhere."""
 
 
-def stopped(word: Word, *, target_precision: float) -> bool:
+def stopped(feedback: CategoryFeedback, *, target_precision: float) -> bool:
     """Whether the owner's word leaves no hope that a category keeps its target.
 
     So many wrong ones would be a chance of less than one in twenty if it did.
     """
-    wrong = word.corrected + word.refuted
-    said = word.confirmed + word.agreed + wrong
-    return 1 - at_most(wrong - 1, said, 1 - target_precision) < _UNLIKELY
+    wrong = feedback.corrected + feedback.refuted
+    said = feedback.confirmed + feedback.agreed + wrong
+    return 1 - chance_of_at_most(wrong - 1, said, 1 - target_precision) < _UNLIKELY
 
 
-def until_free(word: Word, *, target_precision: float) -> int:
+def until_free(feedback: CategoryFeedback, *, target_precision: float) -> int:
     """How many more right ones end a stop, if none is wrong any more."""
 
     def free(more: int) -> bool:
-        return not stopped(replace(word, agreed=word.agreed + more), target_precision=target_precision)
+        return not stopped(replace(feedback, agreed=feedback.agreed + more), target_precision=target_precision)
 
     return bisect_left(range(_ENOUGH), True, key=free)
 
 
-def trust(moves: Sequence[float], word: Word, *, probation: Sequence[int], now: float) -> Trust:
+def trust(moves: Sequence[float], feedback: CategoryFeedback, *, probation: Sequence[int], now: float) -> Trust:
     """Say whether the next move may be made into a category that is not stopped.
 
     `moves` are the times of its automatic moves, also of those since corrected; times are seconds of one clock.
@@ -64,10 +64,10 @@ def trust(moves: Sequence[float], word: Word, *, probation: Sequence[int], now: 
     """
     moved_at = sorted(moves)
     halt = max((halt for halt in accumulate(probation) if halt <= len(moved_at)), default=0)
-    if halt == 0 or word.confirmed >= halt:
+    if halt == 0 or feedback.confirmed >= halt:
         return Trust.FREE
     last_move = moved_at[halt - 1]
-    corrected = last_move if word.last_correction is None else word.last_correction
+    corrected = last_move if feedback.last_correction is None else feedback.last_correction
     quiet_today = now - max(last_move, corrected) >= QUIET_SECONDS
     # A correction much later must not bring back a halt whose day passed long ago.
     quiet_before = len(moved_at) > halt and moved_at[halt] - last_move >= QUIET_SECONDS

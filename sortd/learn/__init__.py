@@ -1,1 +1,1 @@
-"""Learn: from features to the numbers that decisions need."""
+"""From features to the numbers that decisions need."""

@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sortd.domain import Category, FeatureSpace, Matrix, Part, Policy, Prediction, Vector
-from sortd.errors import SortdError
-from sortd.judgement.calibrate import CandidateReport, CategoryReport, Report, Suspect, softmax
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Policy, Prediction
+from sortd.domain.errors import SortdError
+from sortd.domain.feature import FeatureSpace, Matrix, SpacePart, Vector
+from sortd.judgement.calibration import CandidateReport, CategoryReport, Suspect, TrainingReport, softmax
+from sortd.judgement.model_comparison import Answers
 from sortd.judgement.novelty import marks, reckoned_with
-from sortd.judgement.rivals import Answers
 
 SCHEMA = 4
 """4: with its answers and closeness. A file of any other schema is not read; the next training writes a new one."""
@@ -115,7 +117,7 @@ class Classifier:
     """Answers for vectors of its own feature space only."""
 
     space: FeatureSpace
-    categories: tuple[Category, ...]
+    categories: tuple[CategoryName, ...]
     kind: str
     temperature: float
     mean: Vector
@@ -133,9 +135,9 @@ class Classifier:
     """What each of the marks of a video adds to the log-odds of being right, and the constant; none: as the
     probability of the likeliest category says."""
     policy: Policy
-    examples: Mapping[Category, int]
+    examples: Mapping[CategoryName, int]
     """How many labels each category had; not all of a huge library need be among `vectors`."""
-    report: Report
+    report: TrainingReport
     answers: Answers = field(default_factory=dict)
     """What each label was taken for while it was held out: by this the next classifier is compared with this one."""
     closeness: float = 0.0
@@ -243,7 +245,7 @@ class Classifier:
     def _restored(cls, header: Mapping[str, Any], archive: Mapping[str, NDArray[Any]]) -> Classifier:
         report = header["report"]
         classifier = cls(
-            space=FeatureSpace(tuple(Part(**part) for part in header["space"])),
+            space=FeatureSpace(tuple(SpacePart(**part) for part in header["space"])),
             categories=tuple(header["categories"]),
             kind=header["kind"],
             temperature=header["temperature"],
@@ -255,7 +257,7 @@ class Classifier:
             chances=tuple(map(float, header["chances"])),
             policy=Policy(**header["policy"]),
             examples=header["examples"],
-            report=Report(
+            report=TrainingReport(
                 **report
                 | {
                     "categories": tuple(CategoryReport(**category) for category in report["categories"]),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sortd.domain import FeatureSpace, Matrix, Vector
-from sortd.judgement.calibrate import BoolVector
+from sortd.domain.feature import FeatureSpace, Matrix, Vector
+from sortd.judgement.thresholds import BoolVector
 from sortd.learn.classifier import columns_of, presence
 
 Numbers = NDArray[np.intp]

@@ -14,24 +14,20 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from sortd.domain import Category, FeatureSpace, Matrix, Policy, TrainingSet, Vector
-from sortd.errors import SortdError
-from sortd.judgement.account import category_reports, suspects
-from sortd.judgement.calibrate import (
-    BoolVector,
-    CandidateReport,
-    Evidence,
-    Report,
-    movable,
-    policy_for,
-    temperature_for,
-)
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Policy
+from sortd.domain.errors import SortdError
+from sortd.domain.feature import FeatureSpace, Matrix, Vector
+from sortd.judgement.calibration import CalibrationData, CandidateReport, TrainingReport, policy_for, temperature_for
+from sortd.judgement.category_report import category_reports, suspects
 from sortd.judgement.novelty import FEW, reckoned_with
-from sortd.learn.candidates import CANDIDATES, best_of, fit
+from sortd.judgement.thresholds import BoolVector, movable
 from sortd.learn.classifier import Classifier, Layer, centre, likeness, presence, unit_parts
-from sortd.learn.evidence import Lesson, Trial, calibrated, held_out_scores, try_out
+from sortd.learn.cross_validation import CrossValidationData, Trial, calibrated, held_out_scores, try_out
 from sortd.learn.folds import Numbers, folds_for, series_of, twins_of
-from sortd.learn.names import name_rows
+from sortd.learn.model_candidates import CANDIDATES, best_of, fit
+from sortd.learn.name_examples import name_rows
+from sortd.learn.training_data import TrainingSet
 
 MIN_EXAMPLES = 4
 """Distinct examples from which on a category may get automatic moves."""
@@ -57,7 +53,7 @@ def train(
     data: TrainingSet,
     *,
     target_precision: float,
-    targets: Mapping[Category, float],
+    targets: Mapping[CategoryName, float],
     candidates: Sequence[str],
     seed: int,
 ) -> Classifier:
@@ -94,7 +90,7 @@ def train(
         names = centre(names, mean, space)
         turn, inputs = _turned(centre(rows, mean, space), names, seed)
         folds = folds_for(owners, series, seed=seed)
-        lesson = Lesson(owners, len(categories), likenesses, inputs, folds, seed, named, names @ turn)
+        lesson = CrossValidationData(owners, len(categories), likenesses, inputs, folds, seed, named, names @ turn)
         inside = lesson.held & (owners < len(categories))
         if not inside.any():
             raise NothingToLearn("every category has only one example so far, so nothing can be tested")
@@ -120,7 +116,7 @@ def train(
             chances=(),
             policy=Policy({}),
             examples=dict(counts),
-            report=Report(best, len(data.categories), 0.0, 0.0, None, target_precision, (), reports, 0.0),
+            report=TrainingReport(best, len(data.categories), 0.0, 0.0, None, target_precision, (), reports, 0.0),
         )
         stream = draft.marks_of(unsorted) if len(unsorted) >= FEW else None
         trial = try_out(lesson, CANDIDATES[best], scores[best], temperature=temperature, unsorted=stream)
@@ -128,7 +124,7 @@ def train(
     told = replace(draft, chances=chances)
     among = reckoned_with(trial.probabilities, told.chance(trial.marks)) if chances else trial.probabilities
     second, first = np.sort(among, axis=1)[:, -2:].T
-    evidence = Evidence(
+    evidence = CalibrationData(
         categories=categories,
         labels=np.array([counts[name] for name in categories]),
         distinct=distinct,
@@ -206,7 +202,7 @@ def _as_kept(vectors: Matrix, space: FeatureSpace) -> Matrix:
     return unit_parts(unit_parts(vectors, space).astype(np.float16).astype(np.float32), space)
 
 
-def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) -> tuple[Numbers, Numbers, Matrix]:
+def _examples(data: TrainingSet, categories: tuple[CategoryName, ...], seed: int) -> tuple[Numbers, Numbers, Matrix]:
     """Rows, owners and unit parts of the labels to learn from, at most SAMPLE, in the order of their categories."""
     number = {name: i for i, name in enumerate(categories)}
     owners = np.array([number[name] for name in data.categories], dtype=np.intp)
@@ -219,7 +215,7 @@ def _examples(data: TrainingSet, categories: tuple[Category, ...], seed: int) ->
     return chosen, owners[chosen], _as_kept(np.asarray(data.vectors)[chosen], data.space)
 
 
-def _check_learnable(categories: tuple[Category, ...], vectors: Matrix) -> None:
+def _check_learnable(categories: tuple[CategoryName, ...], vectors: Matrix) -> None:
     if not categories:
         raise NothingToLearn("nothing is filed yet")
     if len(categories) == 1:
@@ -258,14 +254,14 @@ def _with_turn(turn: Matrix, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return ((turn @ weights).astype(np.float32), bias.astype(np.float32)), *rest
 
 
-def _accuracy(probabilities: Matrix, lesson: Lesson) -> float:
+def _accuracy(probabilities: Matrix, lesson: CrossValidationData) -> float:
     """The share of the labels that were recognised."""
     truth = lesson.owners[lesson.held]
     inside = truth < lesson.n_categories
     return float((probabilities[inside, : lesson.n_categories].argmax(axis=1) == truth[inside]).mean())
 
 
-def _losses(probabilities: Matrix, lesson: Lesson) -> Vector:
+def _losses(probabilities: Matrix, lesson: CrossValidationData) -> Vector:
     """Logarithmic loss of each of the held-out, so that in the mean each category counts alike: [held]."""
     truth = lesson.owners[lesson.held]
     own = np.maximum(probabilities[np.arange(len(truth)), truth], 1e-9)
@@ -273,7 +269,7 @@ def _losses(probabilities: Matrix, lesson: Lesson) -> Vector:
     return (-np.log(own) * len(truth) / (len(sizes) * sizes[category])).astype(np.float32)
 
 
-def _movable(probabilities: Matrix, lesson: Lesson, target_precision: float) -> int:
+def _movable(probabilities: Matrix, lesson: CrossValidationData, target_precision: float) -> int:
     """How many labels could move by these probabilities alone, were every second video an outsider if any are known."""
     truth = lesson.owners[lesson.held]
     inside = truth < lesson.n_categories

@@ -1,1 +1,1 @@
-"""Store: what is remembered."""
+"""What sortd remembers, in SQLite."""

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sortd.errors import IndexDamaged, LibraryUnavailable
+from sortd.domain.errors import IndexDamaged, LibraryUnavailable
 from sortd.store.database import clear_line, connect
 from sortd.store.migrations import MIGRATIONS
 

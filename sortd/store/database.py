@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
-from sortd.domain import Category, Identity
-from sortd.errors import IndexDamaged, LibraryUnavailable
-from sortd.ownership import hand_over
+from sortd.config.file_owner import hand_over
+from sortd.domain.category import CategoryName
+from sortd.domain.errors import IndexDamaged, LibraryUnavailable
+from sortd.domain.video import FileIdentity
 from sortd.store.migrations import MIGRATIONS
 
 VERSION = sqlite3.sqlite_version
@@ -22,7 +23,7 @@ DatabaseError = sqlite3.Error
 """What a statement raises that is neither damage nor a disk that fails: our own mistake."""
 
 IDENTITY = "inode, size, mtime_ns, ctime_ns, device"
-"""The columns that keep an Identity, in the order of `identity_values`."""
+"""The columns that keep a FileIdentity, in the order of `identity_values`."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -192,7 +193,7 @@ def parsed(text: str) -> dict[str, Any]:
     return value
 
 
-def blob(name: PurePath | Category) -> bytes:
+def blob(name: PurePath | CategoryName) -> bytes:
     """A path or category as it is kept: the very bytes of its name."""
     return os.fsencode(name)
 
@@ -202,9 +203,9 @@ def path_of(name: bytes) -> PurePath:
     return PurePath(os.fsdecode(name))
 
 
-def category_of(name: bytes) -> Category:
+def category_of(name: bytes) -> CategoryName:
     """A kept category's name."""
-    return Category(os.fsdecode(name))
+    return CategoryName(os.fsdecode(name))
 
 
 def integer(value: int) -> int | bytes:
@@ -217,17 +218,17 @@ def integer_of(kept: int | bytes) -> int:
     return int.from_bytes(kept, "big", signed=True) if isinstance(kept, bytes) else kept
 
 
-def identity_values(identity: Identity) -> tuple[int | bytes | None, ...]:
+def identity_values(identity: FileIdentity) -> tuple[int | bytes | None, ...]:
     """An identity as it is kept, in the order of IDENTITY."""
     kept = (*identity.lasting, identity.ctime_ns, identity.device)
     return tuple(None if value is None else integer(value) for value in kept)
 
 
-def identity_from(values: Sequence[Any]) -> Identity:
+def identity_from(values: Sequence[Any]) -> FileIdentity:
     """An identity that was kept so."""
     inode, size, mtime_ns, *rest = values
     ctime_ns, device = (None if value is None else integer_of(value) for value in rest)
-    return Identity(integer_of(inode), integer_of(size), integer_of(mtime_ns), ctime_ns, device)
+    return FileIdentity(integer_of(inode), integer_of(size), integer_of(mtime_ns), ctime_ns, device)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from sortd.domain import Category, Fingerprint, Identity, MovePlan, MoveTo, Placer, Step, VerifiedCopy
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import MoveTo
+from sortd.domain.move_plan import MovePlan, MoveStep, VerifiedCopy
+from sortd.domain.video import FileIdentity, Fingerprint, Placer
 from sortd.store.database import (
     IDENTITY,
     Database,
@@ -29,7 +32,7 @@ _COPY = ", ".join(f"copy_{column}" for column in IDENTITY.split(", "))
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Move:
     """One move: `undoes` names the move that it takes back, `crosses` says that it needs a copy.
 
     `placed_by` is whose word it follows: at the owner's the video is a label where it goes.
@@ -42,7 +45,7 @@ class Entry:
 
     number: int
     fingerprint: Fingerprint
-    category: Category
+    category: CategoryName
     confidence: float
     undoes: int | None
     state: str
@@ -52,7 +55,7 @@ class Entry:
     taken_back: bool
     placed_by: Placer
     part: str
-    steps: tuple[Step, ...]
+    steps: tuple[MoveStep, ...]
 
     @property
     def move(self) -> MoveTo:
@@ -82,7 +85,7 @@ class Journal:
         plan: MovePlan,
         move: MoveTo,
         *,
-        identities: Mapping[PurePath, Identity],
+        identities: Mapping[PurePath, FileIdentity],
         now: float,
         began_ns: int | None = None,
         undoes: int | None = None,
@@ -140,7 +143,7 @@ class Journal:
         """Nothing was moved."""
         self._db.execute("UPDATE moves SET state = 'abandoned', why = ? WHERE id = ?", why, number)
 
-    def taken_out(self, fingerprint: Fingerprint, category: Category) -> None:
+    def taken_out(self, fingerprint: Fingerprint, category: CategoryName) -> None:
         """The owner took a video out: its move no longer stands."""
         self._db.execute(
             "UPDATE moves SET state = 'undone' WHERE fingerprint = ? AND state = 'done' AND undoes IS NULL"
@@ -149,7 +152,7 @@ class Journal:
             blob(category),
         )
 
-    def correct(self, fingerprint: Fingerprint, category: Category) -> None:
+    def correct(self, fingerprint: Fingerprint, category: CategoryName) -> None:
         """The owner says that the last move of a video that was taken out was wrong."""
         self._db.execute(
             "UPDATE moves SET corrected = 1 WHERE id = (SELECT max(id) FROM moves WHERE fingerprint = ?"
@@ -159,7 +162,7 @@ class Journal:
             blob(category),
         )
 
-    def filed_back(self, fingerprint: Fingerprint, category: Category) -> int:
+    def filed_back(self, fingerprint: Fingerprint, category: CategoryName) -> int:
         """The owner filed a video there after all: of how many moves they take the correction back."""
         return self._db.execute(
             "UPDATE moves SET corrected = 0 WHERE fingerprint = ? AND corrected"
@@ -168,20 +171,20 @@ class Journal:
             blob(category),
         ).rowcount
 
-    def open_intents(self) -> list[Entry]:
+    def open_intents(self) -> list[Move]:
         """Moves that were begun and not closed, oldest first."""
         return self._entries("m.state = 'open' ORDER BY m.id")
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> Move:
         """One move."""
         (found,) = self._entries(f"m.id = {int(number)}")
         return found
 
-    def recent(self) -> list[Entry]:
+    def recent(self) -> list[Move]:
         """Every move, the latest first; moves back show in the state of what they undo."""
         return self._entries("m.undoes IS NULL ORDER BY m.id DESC")
 
-    def moved_at(self, category: Category) -> list[float]:
+    def moved_at(self, category: CategoryName) -> list[float]:
         """When automatic moves into a category were made, oldest first, those since undone included."""
         rows = self._db.execute(
             "SELECT at FROM moves WHERE category = (SELECT id FROM categories WHERE name = ?) AND undoes IS NULL"
@@ -199,14 +202,14 @@ class Journal:
         row = self._db.one("SELECT count(*) FROM moves WHERE state = 'open'")
         return 0 if row is None else int(row[0])
 
-    def _entries(self, where: str) -> list[Entry]:
+    def _entries(self, where: str) -> list[Move]:
         rows = self._db.execute(
             "SELECT m.id, m.fingerprint, c.name, m.confidence, m.undoes, m.state, m.at, m.began_ns, m.crosses, m.why,"
             " m.placed_by, m.part FROM moves m"
             f" JOIN categories c ON c.id = m.category WHERE {where}"
         ).fetchall()
         return [
-            Entry(
+            Move(
                 number,
                 Fingerprint(clip),
                 category_of(name),
@@ -224,13 +227,13 @@ class Journal:
             for number, clip, name, confidence, undoes, state, at, began_ns, crosses, why, placer, part in rows
         ]
 
-    def _steps(self, number: int) -> tuple[Step, ...]:
+    def _steps(self, number: int) -> tuple[MoveStep, ...]:
         rows = self._db.execute(
             f"SELECT source, target, copy_digest, {IDENTITY}, {_COPY} FROM move_steps WHERE move = ? ORDER BY n",
             number,
         )
         return tuple(
-            Step(
+            MoveStep(
                 path_of(row[0]),
                 path_of(row[1]),
                 identity_from(row[3:8]),

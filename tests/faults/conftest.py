@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES, make_clip
+from sortd.cli.demo_clips import FAMILIES, make_clip
 from tests.faults.kit import census, doing
 from tests.stories.service import SORTD, Service
 from tests.waiting import PATIENCE_SECONDS

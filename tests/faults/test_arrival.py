@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sortd.commands.demo_clips import make_clip
-from sortd.disk.plain import fingerprint, identity_of
+from sortd.cli.demo_clips import make_clip
+from sortd.disk.fingerprint import fingerprint
+from sortd.disk.regular_file import identity_of
 from tests.faults.conftest import Library
 from tests.faults.kit import another, aside, called, have_open, racing, slow_copy, stopped, tracing, under_strace
 

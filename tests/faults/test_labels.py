@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES
+from sortd.cli.demo_clips import FAMILIES
 from tests.faults.conftest import TAUGHT, Library
 from tests.faults.kit import another
 

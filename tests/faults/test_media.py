@@ -70,7 +70,7 @@ def test_a_hostile_file_costs_one_try_and_gives_one_reason(home, tmp_path):
 def test_of_a_hundred_odd_and_hostile_files_each_gives_what_it_should_within_its_bounds(home, tmp_path):
     home.configure("config.toml", **BUILT_IN)
     arrive(home, CASES, tmp_path / "making")
-    with home.nothing_lost(), memory_of(lambda: [home.process.pid, *home.children()] if home.runs() else []) as memory:
+    with home.nothing_lost(), memory_of(lambda: [home.process.pid, *home.children()] if home.runs() else []) as store:
         home.start()
         home.until(lambda: all(outcome(home, one.name) for one in CASES), seconds=180)
         judge(home, CASES)
@@ -79,7 +79,7 @@ def test_of_a_hundred_odd_and_hostile_files_each_gives_what_it_should_within_its
         assert home.once().returncode == 0  # nothing is tried again, nothing told twice
         assert not [name for name in (one.name for one in CASES) if len(home.told("extracted", path=name)) > 1]
         assert not [name for name in (one.name for one in CASES) if len(home.told("set_aside", path=name)) > 1]
-    assert max(memory.values()) < GIGABYTE
+    assert max(store.values()) < GIGABYTE
     assert length < 1_000 * len(CASES)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES
+from sortd.cli.demo_clips import FAMILIES
 from tests.faults.conftest import SPARE, TAUGHT, Library
 from tests.faults.kit import (
     Call,

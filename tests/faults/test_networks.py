@@ -13,7 +13,7 @@ from tests.faults.conftest import Library
 from tests.faults.kit import alive, installation
 from tests.stories import service
 
-WORKER = "sortd.service.extracting:extraction"
+WORKER = "sortd.workers.extraction_worker:extraction"
 
 
 class Evil:
@@ -72,26 +72,26 @@ FAULTY = """
 import sys
 from pathlib import Path
 
-if any("extracting:extraction" in word for word in sys.orig_argv):
+if any("extraction_worker:extraction" in word for word in sys.orig_argv):
     import torch
-    from sortd.extract import encoders
+    from sortd.extract.models import clip_model, model_store, whisper_model
 
     there = Path({marker!r})
     first = not there.exists()
     there.touch()
     if {lasting} or first:
-        encoders._device = lambda name: torch.device("cuda")
+        model_store.device_of = lambda name: torch.device("cuda")
 
     def faulty(work):
         def on_a_faulty_device(self, items):
-            if self._place.device.type == "cuda":
+            if self._policy.device.type == "cuda":
                 raise torch.{error}
             return work(self, items)
         return on_a_faulty_device
 
-    encoders.ClipEncoder._look = faulty(encoders.ClipEncoder._look)
-    encoders.ClipEncoder._read = faulty(encoders.ClipEncoder._read)
-    encoders.WhisperTranscriber._listen = faulty(encoders.WhisperTranscriber._listen)
+    clip_model.ClipEncoder._look = faulty(clip_model.ClipEncoder._look)
+    clip_model.ClipEncoder._read = faulty(clip_model.ClipEncoder._read)
+    whisper_model.WhisperTranscriber._listen = faulty(whisper_model.WhisperTranscriber._listen)
 """
 """Makes the networks believe in a GPU, which then fails them: for good, or only the first child."""
 

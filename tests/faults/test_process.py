@@ -18,15 +18,15 @@ from random import Random
 
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES
+from sortd.cli.demo_clips import FAMILIES
 from sortd.learn.classifier import Classifier
 from tests.faults.conftest import Library
 from tests.faults.kit import alive, another, as_root, doing, fill, racing, slow_copy, tmpfs
-from tests.shell.test_notify import Manager
+from tests.shell.test_sd_notify import Manager
 from tests.waiting import PATIENCE_SECONDS, until, was_quick
 
-WORKER = "sortd.service.extracting:extraction"
-LEARNER = "sortd.service.training:training"
+WORKER = "sortd.workers.extraction_worker:extraction"
+LEARNER = "sortd.workers.training_worker:training"
 DECODERS = "serve()"
 """In the command line of the decoders' server, and so of what it forks."""
 
@@ -207,10 +207,10 @@ def test_a_training_killed_at_any_moment_leaves_the_old_classifier_in_service(fr
         with home.nothing_lost():
             home.start()
             home.process.send_signal(signal.SIGHUP)
-            learner = home.child(LEARNER)
+            retraining = home.child(LEARNER)
             time.sleep(dice.uniform(0, 3))
             with suppress(ProcessLookupError):  # it was quicker
-                os.killpg(learner, signal.SIGKILL)
+                os.killpg(retraining, signal.SIGKILL)
             home.until(lambda: home.told("training_lost") or home.told("trained"))
             for file in home.state.glob("classifier-*.npz"):
                 Classifier.load(file)

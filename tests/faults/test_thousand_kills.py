@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES
+from sortd.cli.demo_clips import FAMILIES
 from tests.faults.conftest import SPARE, TAUGHT, Library
 from tests.faults.kit import another, census
 
@@ -49,9 +49,9 @@ class Owner:
 
     def act(self) -> None:
         """Do one of these by chance; what is not there any more was moved by the service, which was quicker."""
-        deeds = [*[self.drop] * 4, *[self.put_away] * 3, self.file, self.withdraw, self.rename, self.take_back]
+        owner_actions = [*[self.drop] * 4, *[self.put_away] * 3, self.file, self.withdraw, self.rename, self.take_back]
         with contextlib.suppress(FileNotFoundError):
-            self._dice.choice(deeds)()
+            self._dice.choice(owner_actions)()
 
     def drop(self) -> None:
         if name := self._any(self.shelf):

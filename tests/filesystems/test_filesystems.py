@@ -13,9 +13,9 @@ from pathlib import PurePath
 
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES
+from sortd.cli.demo_clips import FAMILIES
+from sortd.disk.dirfd import opened
 from sortd.disk.filesystem_probe import probe
-from sortd.disk.folders import opened
 from sortd.judgement.move_method import move_method, why_unsafe
 from tests.faults.conftest import TAUGHT
 from tests.faults.kit import IS_ROOT, MOVE_CALLS, census, killing

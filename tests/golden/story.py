@@ -22,10 +22,10 @@ from typing import Any
 
 import pytest
 
-from sortd import log
-from sortd.domain import Fault
-from sortd.messages import Message
-from sortd.service.control import listen
+from sortd.config import logging_setup
+from sortd.daemon.control_socket import listen
+from sortd.domain.feature import Fault
+from sortd.domain.messages import Message
 from tests.fakes import Clock
 from tests.stories.conftest import Household, taught
 
@@ -46,14 +46,14 @@ class GoldenHousehold(Household):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        log.configure(format="json", level="info", file=folder / "sortd.log", stream=io.StringIO())
+        logging_setup.configure(format="json", level="info", file=folder / "sortd.log", stream=io.StringIO())
         self.requests = SimpleQueue[Message]()
         self.spoken: list[str] = []
         super().__init__(folder, log={"format": "json"})
 
     def write(self, event: str, **facts: Any) -> None:
         super().write(event, **facts)
-        log.get().info(event, **facts)
+        logging_setup.get().info(event, **facts)
 
     def say(self, line: str) -> None:
         """Send a line to the socket, and keep it with the line that comes back."""
@@ -75,7 +75,7 @@ class GoldenHousehold(Household):
         self.say(json.dumps(request))
 
     def clip(self, path: str) -> str:
-        sighting = self.memory.index.known(self.path(path))
+        sighting = self.store.videos.known(self.path(path))
         assert sighting is not None
         return sighting.fingerprint
 

@@ -16,27 +16,27 @@ from pathlib import Path
 from typing import Any, Self
 
 from sortd.disk.move import FileMover
-from sortd.domain import Fault, FeatureSpace, Part
-from sortd.errors import Elsewhere
-from sortd.messages import (
-    Asked,
-    BatchLost,
+from sortd.domain.errors import Elsewhere
+from sortd.domain.feature import Fault, FeatureSpace, SpacePart
+from sortd.domain.messages import (
     ExtractionFailed,
-    Lesson,
     Message,
-    Order,
+    RequestReceived,
     RescanDue,
+    TaskLost,
     Tick,
     Touched,
     Trained,
 )
+from sortd.domain.tasks import Task, TrainingPayload
+from sortd.workers.copy_worker import copying
 from tests.folders import Tree, make, read
 from tests.stories.conftest import Household
 
-OTHER = FeatureSpace((Part("visual", "other-1", 64), Part("speech", "other-1", 64)))
+OTHER = FeatureSpace((SpacePart("visual", "other-1", 64), SpacePart("speech", "other-1", 64)))
 """Another encoder's."""
 
-READING = FeatureSpace((Part("visual", "clip-1", 64), Part("speech", "clip-1", 64)))
+READING = FeatureSpace((SpacePart("visual", "clip-1", 64), SpacePart("speech", "clip-1", 64)))
 """One whose encoder reads the names of folders."""
 
 ROUND_SECONDS = 70.0
@@ -128,7 +128,7 @@ class Loop(Household):
         self.far = far
         self.useless = useless
         self.inbox: deque[Message] = deque()
-        self.orders: list[Order] = []
+        self.orders: list[Task] = []
         self.asked: list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = []
         self.problems: list[str] = []
         self.failed = False
@@ -145,11 +145,11 @@ class Loop(Household):
 
     def begin(self) -> None:
         # What a killed process wrote is the system's to keep; waiting for the disk would only cost time.
-        self.memory.database.execute("PRAGMA synchronous = OFF")
+        self.store.database.execute("PRAGMA synchronous = OFF")
         if self.far:
-            self.sorter.filer._mover = Across(self.root)
+            self.engine.moves._mover = Across(self.root)
         if self.statements is not None:
-            self.statements.follow(self.memory.database._connection)
+            self.statements.follow(self.store.database._connection)
         if self.serves:
             self.unguarded(super().begin)
 
@@ -168,8 +168,8 @@ class Loop(Household):
         given: list[Mapping[str, Any]] = []
         self.asked.append((request, given))
         try:
-            self.sorter.catch_up()
-            given.append(self.sorter.answer(request))
+            self.engine.catch_up()
+            given.append(self.engine.answer(request, copy=copying(self.root)))
         except Exception as problem:  # noqa: BLE001 - the command ends with this line
             given.append({"error": str(problem)})
         self.start_again()
@@ -185,12 +185,12 @@ class Loop(Household):
         """Empty the inbox."""
         while self.inbox:
             self.step(self.inbox.popleft())
-        self.unguarded(lambda: self.sorter.wakes_at(self.monotonic))
+        self.unguarded(lambda: self.engine.wakes_at(self.monotonic))
 
     def step(self, message: Message) -> None:
         """Handle a message inside the guard that the service has around it."""
         try:
-            orders = self.sorter.handle(message, self.monotonic)
+            orders = self.engine.handle(message, self.monotonic)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the service goes on
             self.failed = True
             self.problems.append(repr(problem))
@@ -210,7 +210,7 @@ class Loop(Household):
     def change_encoder(self, space: FeatureSpace) -> None:
         """What the service does when it notices other weights."""
         self.space = space
-        self.unguarded(lambda: self.sorter.want(space))
+        self.unguarded(lambda: self.engine.want(space))
 
     def deliver(self) -> None:
         """Let the children carry out what was ordered."""
@@ -233,20 +233,20 @@ class Loop(Household):
             return ExtractionFailed(job, None, "it changed meanwhile")
         content = path.read_bytes()
         if content.startswith(b"deadly"):
-            return BatchLost((job,), Fault.DECODER_CRASHED, "killed")
+            return TaskLost((job,), Fault.DECODER_CRASHED, "killed")
         if content.startswith(b"broken"):
             self.broken[content] = Fault.DAMAGED
         return super().extract(job)
 
-    def train(self, lesson: Lesson) -> None:
-        known = self.trained.get(lesson.digest)
+    def train(self, payload: TrainingPayload) -> None:
+        known = self.trained.get(payload.digest)
         if known is None:
             before = set(self.guard.state.iterdir())
             collecting, self.collecting = self.collecting, True
             told, self.inbox = self.inbox, deque()
-            super().train(lesson)
+            super().train(payload)
             known = list(self.inbox), {file: file.read_bytes() for file in {*self.guard.state.iterdir()} - before}
-            self.trained[lesson.digest] = known
+            self.trained[payload.digest] = known
             self.inbox, self.collecting = told, collecting
         for file, content in known[1].items():
             file.write_bytes(content)
@@ -316,7 +316,7 @@ class Loop(Household):
         """A command of the owner's on its way."""
         given: list[Mapping[str, Any]] = []
         self.asked.append((request, given))
-        return Asked(request, given.append)
+        return RequestReceived(request, given.append)
 
     def ask_again(self) -> None:
         """Repeat each command that was refused, as an owner would."""
@@ -328,11 +328,11 @@ class Loop(Household):
     # What is asked in the end
 
     def idle(self) -> bool:
-        return self.sorter.idle() and not self.orders
+        return self.engine.idle() and not self.orders
 
     def count_statements(self, *, at: int = 0, kill: bool = False) -> Statements:
         """From where a `with` begins the index fails at its statement number `at`, or the process is killed there."""
-        self.statements = Statements(self.memory.database._connection, at=at, kill=kill)
+        self.statements = Statements(self.store.database._connection, at=at, kill=kill)
         return self.statements
 
 

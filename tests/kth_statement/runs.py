@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sortd.messages import RescanDue, Tick
+from sortd.domain.messages import RescanDue, Tick
 from tests.kth_statement.driver import SHORT, Loop, outcome
 from tests.kth_statement.stories import STORIES, Story, live_a_while
 

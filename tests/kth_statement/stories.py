@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sortd.domain import Fault
-from sortd.messages import (
-    BatchLost,
-    Extract,
+from sortd.domain.feature import Fault
+from sortd.domain.messages import (
     ExtractionFailed,
+    ExtractorUnavailable,
     Message,
-    Read,
     RescanDue,
     RetrainDue,
     RetryDue,
-    Said,
-    Stalled,
+    TaskLost,
     Tick,
-    Train,
     TrainingLost,
+    WorkerEvent,
 )
+from sortd.domain.tasks import EncodeTexts, Extract, Train
 from tests.folders import Tree
 from tests.kth_statement.driver import OTHER, READING, SHORT, Act, Loop
 
@@ -142,7 +140,7 @@ def changed_meanwhile(home: Loop) -> list[Message | Act]:
 
 
 def batch_lost(home: Loop) -> list[Message | Act]:
-    return [BatchLost(jobs(home), Fault.DECODER_CRASHED, "killed")]
+    return [TaskLost(jobs(home), Fault.DECODER_CRASHED, "killed")]
 
 
 def third_time_lost(home: Loop) -> list[Message | Act]:
@@ -153,13 +151,13 @@ def third_time_lost(home: Loop) -> list[Message | Act]:
 
 
 def stalled(home: Loop) -> list[Message | Act]:
-    return [Stalled(jobs(home), "a torn checkpoint")]
+    return [ExtractorUnavailable(jobs(home), "a torn checkpoint")]
 
 
 def names(home: Loop) -> list[Message | Act]:
     home.put({"parties": {"first.mp4": b"parties 1"}})
     home.until_ordered()
-    assert isinstance(home.orders[0], Read)
+    assert isinstance(home.orders[0], EncodeTexts)
     return [*home.answers()]
 
 
@@ -236,7 +234,7 @@ def copied_back(home: Loop) -> list[Message | Act]:
 
 
 def device(_: Loop) -> list[Message | Act]:
-    return [Said("device", {"device": "cpu"})]
+    return [WorkerEvent("device", {"device": "cpu"})]
 
 
 def paused(home: Loop) -> list[Message | Act]:

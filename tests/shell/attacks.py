@@ -22,9 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sortd.domain import Fault, Needs, Sample
-from sortd.errors import ExtractionError
-from sortd.extract.decoder import Decoder
+from sortd.domain.errors import ExtractionError
+from sortd.domain.feature import Fault
+from sortd.extract.decoding.decoder_pool import DecoderPool
+from sortd.extract.spec import Needs, Sample
 from tests.shell.kernels import NUMBERS, lacking
 from tests.shell.readers import OnLength, fine
 
@@ -51,8 +52,8 @@ def read_file(path: str) -> bool:
 
 
 def map_over(descriptor: int) -> None:
-    with mmap.mmap(descriptor, 4, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as memory:
-        memory[:4] = b"EVIL"
+    with mmap.mmap(descriptor, 4, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as store:
+        store[:4] = b"EVIL"
 
 
 def open_again_for_writing(facts: Facts) -> None:
@@ -106,9 +107,9 @@ def send_elsewhere(facts: Facts) -> int:
 
 
 def read_memory_of_server(facts: Facts) -> None:
-    with Path(f"/proc/{facts['server']}/mem").open("rb") as memory:
-        memory.seek(facts["address"])
-        memory.read(1)
+    with Path(f"/proc/{facts['server']}/mem").open("rb") as store:
+        store.seek(facts["address"])
+        store.read(1)
 
 
 def cross_memory(name: str) -> Attack:
@@ -333,7 +334,7 @@ def main() -> None:
     lacking([(name, first) for name, first in kernel])
     scene.set_up(CONTROL)
     try:
-        with Decoder(Needs(frames=1), timeout_seconds=60, read="tests.shell.attacks:attack") as decoder:
+        with DecoderPool(Needs(frames=1), timeout_seconds=60, read="tests.shell.attacks:attack") as decoder:
             held = decoder.confinement()
             assert decoder._server is not None
             scene.facts["server"] = decoder._server._process.pid

@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Iterable
 
-from sortd.extract.seccomp import ALLOW, ARGUMENTS, FAIL, IF_EQUAL, LOAD, MACHINES, NUMBER, RETURN, Program
+from sortd.extract.decoding.seccomp import ALLOW, ARGUMENTS, FAIL, IF_EQUAL, LOAD, MACHINES, NUMBER, RETURN, Program
 
 _X86_64 = {
     "accept": 43, "clone": 56, "semget": 64, "msgget": 68, "shmget": 29, "syslog": 103, "setresuid": 117,

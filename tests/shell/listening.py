@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from queue import SimpleQueue
 
 from sortd.disk.watch import watch
-from sortd.messages import Message, RescanDue, Touched
+from sortd.domain.messages import Message, RescanDue, Touched
 
 
 def encode(message: Message) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import BinaryIO, NoReturn
 
 import numpy as np
 
-from sortd.domain import Needs, Sample
+from sortd.extract.spec import Needs, Sample
 
 OnLength = Callable[[float], None]
 

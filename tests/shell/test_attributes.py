@@ -13,10 +13,11 @@ from pathlib import Path, PurePath
 import pytest
 
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.plain import fingerprint, identity_of
+from sortd.disk.fingerprint import fingerprint
+from sortd.disk.regular_file import identity_of
 from sortd.disk.transfer import copy_verified, publish, withdraw
-from sortd.domain import Step
-from sortd.errors import FolderRefuses, MoveRefused, NameTaken
+from sortd.domain.errors import FolderRefuses, MoveRefused, NameTaken
+from sortd.domain.move_plan import MoveStep
 from sortd.judgement.file_access import FileAccess, lost_access
 from tests.folders import make, read
 
@@ -43,13 +44,13 @@ def root(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", root / "cats"], check=True)
 
 
-def step(root: Path) -> Step:
-    return Step(PurePath("clip.mp4"), PurePath("cats/clip.mp4"), identity_of((root / "clip.mp4").lstat()))
+def step(root: Path) -> MoveStep:
+    return MoveStep(PurePath("clip.mp4"), PurePath("cats/clip.mp4"), identity_of((root / "clip.mp4").lstat()))
 
 
 def move(root: Path, *, back: bool = False) -> None:
     source, target = ("cats/clip.mp4", "clip.mp4") if back else ("clip.mp4", "cats/clip.mp4")
-    planned = Step(PurePath(source), PurePath(target), identity_of((root / source).lstat()))
+    planned = MoveStep(PurePath(source), PurePath(target), identity_of((root / source).lstat()))
     content = fingerprint(root / source, identity=planned.identity)
     assert content
     (copy,) = [copy for copy in copy_verified(root, PART, [planned]) if copy]

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sortd.domain import FeatureSpace, Fingerprint, Identity, Part, Sighting
-from sortd.errors import IndexDamaged, LibraryUnavailable
+from sortd.domain.errors import IndexDamaged, LibraryUnavailable
+from sortd.domain.feature import FeatureSpace, SpacePart
+from sortd.domain.video import FileIdentity, Fingerprint, Sighting
 from sortd.store import backup
-from sortd.store.memory import Memory
 from sortd.store.migrations import MIGRATIONS
+from sortd.store.store import Store
 
-SPACE = FeatureSpace((Part("visual", "1", 3),))
+SPACE = FeatureSpace((SpacePart("visual", "1", 3),))
 
 
 @pytest.fixture
@@ -21,22 +22,22 @@ def index(tmp_path):
 
 
 @pytest.fixture
-def memory(index):
-    memory = Memory.open(index.parent, SPACE)
+def store(index):
+    store = Store.open(index.parent, SPACE)
     for number in range(200):
-        see(memory, f"{number}.mp4")
-    yield memory
-    memory.database.close()
+        see(store, f"{number}.mp4")
+    yield store
+    store.database.close()
 
 
-def see(memory, name):
-    memory.index.see(Sighting(Path(name), Fingerprint(name), Identity(1, 2, 3)), now=1.0)
+def see(store, name):
+    store.videos.see(Sighting(Path(name), Fingerprint(name), FileIdentity(1, 2, 3)), now=1.0)
 
 
-def test_a_backup_holds_all_that_was_committed_and_three_are_kept(memory, index):
+def test_a_backup_holds_all_that_was_committed_and_three_are_kept(store, index):
     made = []
     for day in range(5):
-        see(memory, f"day {day}.mp4")
+        see(store, f"day {day}.mp4")
         made.append(backup.back_up(index, now=86_400.0 * day))
     assert backup.backups(index) == made[:-4:-1]
     assert made[0].name == "index.db.backup-000001"
@@ -45,19 +46,19 @@ def test_a_backup_holds_all_that_was_committed_and_three_are_kept(memory, index)
     assert sorted(path.name for path in index.parent.iterdir()) == sorted(["index.db", *(p.name for p in made[-3:])])
 
 
-def test_the_newest_sound_backup_takes_the_place_of_a_lost_index(memory, index):
+def test_the_newest_sound_backup_takes_the_place_of_a_lost_index(store, index):
     sound = backup.back_up(index, now=0.0)
     torn = backup.back_up(index, now=86_400.0)
     os.truncate(torn, torn.stat().st_size // 2)
-    memory.database.close()
+    store.database.close()
     index.unlink()
     assert backup.bring_back(index) == sound
-    assert Memory.open(index.parent, SPACE).index.tally().total == 200
+    assert Store.open(index.parent, SPACE).videos.tally().total == 200
     assert torn.exists()
 
 
-def test_no_backup_is_made_of_a_damaged_index(memory, index):
-    memory.database.close()
+def test_no_backup_is_made_of_a_damaged_index(store, index):
+    store.database.close()
     flip(index)
     with pytest.raises(IndexDamaged):
         backup.back_up(index, now=0.0)
@@ -85,23 +86,23 @@ def test_what_is_no_index_is_called_damaged(tmp_path, content):
         backup.check(tmp_path / "index.db")
 
 
-def test_an_index_of_a_newer_sortd_is_not_ours_to_judge(memory, index):
-    memory.database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    memory.database.close()
+def test_an_index_of_a_newer_sortd_is_not_ours_to_judge(store, index):
+    store.database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    store.database.close()
     flip(index)
     before = index.read_bytes()
     assert backup.check(index) == len(MIGRATIONS) + 1
     with pytest.raises(LibraryUnavailable, match="newer"):
-        Memory.open(index.parent, SPACE)
+        Store.open(index.parent, SPACE)
     assert index.read_bytes() == before
 
 
-def test_damage_that_shows_in_the_middle_of_reading_is_one_clear_line(memory, index):
-    memory.database.close()
+def test_damage_that_shows_in_the_middle_of_reading_is_one_clear_line(store, index):
+    store.database.close()
     flip(index)
-    reader = Memory.open(index.parent, SPACE, query_only=True)
+    reader = Store.open(index.parent, SPACE, query_only=True)
     with pytest.raises(IndexDamaged, match="cannot be used"):
-        reader.index.identities()
+        reader.videos.identities()
     reader.database.close()
 
 
@@ -113,8 +114,8 @@ def flip(index: Path) -> None:
 
 
 @pytest.mark.fault("G13")
-def test_whatever_the_clock_says_the_newest_backup_is_the_one_made_last(memory, index):
-    assert memory.index.tally().total == 200
+def test_whatever_the_clock_says_the_newest_backup_is_the_one_made_last(store, index):
+    assert store.videos.tally().total == 200
     times = [4e9, 1.0, 2e9, 0.0, 1e9]  # far in the future, set back, and to and fro
     made = [backup.back_up(index, now=at) for at in times]
     assert backup.backups(index) == made[:-4:-1]
@@ -122,7 +123,7 @@ def test_whatever_the_clock_says_the_newest_backup_is_the_one_made_last(memory, 
 
 
 @pytest.mark.fault("G13")
-def test_backups_of_an_earlier_sortd_are_older_than_numbered_ones(memory, index):
+def test_backups_of_an_earlier_sortd_are_older_than_numbered_ones(store, index):
     timed = [index.with_name(f"index.db.backup-2{century}991231T235959") for century in (0, 1, 9)]
     for path in timed:
         path.write_bytes(b"")
@@ -132,7 +133,7 @@ def test_backups_of_an_earlier_sortd_are_older_than_numbered_ones(memory, index)
     assert backup.backups(index) == [first, timed[2], timed[1]]
     for path in timed:
         path.unlink(missing_ok=True)
-    memory.database.close()
+    store.database.close()
     index.unlink()
     assert backup.bring_back(index) == first
     assert index.with_name("index.db.backup-mine").exists()
@@ -140,7 +141,7 @@ def test_backups_of_an_earlier_sortd_are_older_than_numbered_ones(memory, index)
 
 @pytest.mark.fault("G13")
 @pytest.mark.parametrize("what", ["folder", "dangling link", "pipe"])
-def test_what_only_bears_the_name_of_a_backup_hides_none_and_stands_in_the_way_of_none(memory, index, what):
+def test_what_only_bears_the_name_of_a_backup_hides_none_and_stands_in_the_way_of_none(store, index, what):
     first = backup.back_up(index, now=0.0)
     other = index.with_name("index.db.backup-000002")
     match what:
@@ -153,7 +154,7 @@ def test_what_only_bears_the_name_of_a_backup_hides_none_and_stands_in_the_way_o
     assert backup.made_at(index) == 0.0
     assert backup.back_up(index, now=1.0).name == "index.db.backup-000003"
     index.with_name("index.db.backup-000003").unlink()
-    memory.database.close()
+    store.database.close()
     index.unlink()
     assert backup.bring_back(index) == first
     assert os.path.lexists(other)

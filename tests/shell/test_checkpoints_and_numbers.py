@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from sortd.domain import Feature, Sample
-from sortd.errors import NoNumbers, SortdError
-from sortd.extract import Settings, load, space
-from sortd.extract.checkpoint import numbers, width
-from sortd.extract.encoders import ClipEncoder, Networks, Place, WhisperTranscriber
+from sortd.domain.errors import NoNumbers, SortdError
+from sortd.domain.feature import Feature
+from sortd.extract.models.checkpoint import numbers, width
+from sortd.extract.models.clip_model import ClipEncoder
+from sortd.extract.models.device import DevicePolicy
+from sortd.extract.models.model_store import ModelStore
+from sortd.extract.models.whisper_model import WhisperTranscriber
+from sortd.extract.registry import EncoderSettings, load, space
+from sortd.extract.spec import Sample
 from tests.checkpoints import Numbers, random_clip, save_archive, save_whisper, talking_whisper
 
 CPU = torch.device("cpu")
@@ -34,8 +38,8 @@ class Hostile:
         return os.mkdir, (self._folder,)
 
 
-def networks(clip: Path, whisper: Path | None = None) -> Networks:
-    return Networks(Settings(clip_model=str(clip), whisper_model=str(whisper or clip), device="cpu"))
+def models(clip: Path, whisper: Path | None = None) -> ModelStore:
+    return ModelStore(EncoderSettings(clip_model=str(clip), whisper_model=str(whisper or clip), device="cpu"))
 
 
 def rewritten(path: Path, source: Path, change: Callable[[zipfile.ZipInfo, bytes], bytes]) -> Path:
@@ -61,7 +65,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_in_one_line(tmp_path: Path,
         torch.save({"a": hostile}, path, _use_new_zipfile_serialization=form == "zip")
 
     with pytest.raises(SortdError, match=rf"own\.pt is no checkpoint of {kind}") as refused:
-        getattr(networks(path), kind)
+        getattr(models(path), kind)
 
     assert not (tmp_path / "PWNED").exists()
     assert "\n" not in str(refused.value)
@@ -73,7 +77,7 @@ def test_of_a_torchscript_archive_the_numbers_are_read_and_no_program(tmp_path: 
     source = save_archive(tmp_path / "good.pt", random_clip())
     broken = rewritten(tmp_path / "own.pt", source, lambda entry, was: b"(" if "/code/" in entry.filename else was)
 
-    good, other = (networks(path).clip.images([PICTURE]) for path in (source, broken))
+    good, other = (models(path).clip.images([PICTURE]) for path in (source, broken))
 
     assert np.isfinite(good).all()
     assert np.array_equal(good, other)
@@ -85,7 +89,7 @@ def test_a_tensor_beyond_its_numbers_is_refused(tmp_path: Path) -> None:
     short = rewritten(tmp_path / "own.pt", source, lambda entry, was: was[:2] if "/data/" in entry.filename else was)
 
     with pytest.raises(SortdError, match=r"own\.pt is no checkpoint of clip: a tensor reaches beyond its numbers"):
-        _ = networks(short).clip
+        _ = models(short).clip
 
 
 def pickled(name: str, made: bytes) -> bytes:
@@ -146,7 +150,7 @@ def spoilt(numbers: Numbers, value: float) -> Numbers:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_clip_that_never_gives_numbers_is_no_videos_fault(tmp_path: Path, value: float) -> None:
     torch.save(spoilt(random_clip(), value), tmp_path / "clip.pt")
-    encoder = networks(tmp_path / "clip.pt").clip
+    encoder = models(tmp_path / "clip.pt").clip
 
     with pytest.raises(SortdError, match="CLIP gives no numbers"):
         encoder.images([PICTURE])
@@ -154,7 +158,7 @@ def test_a_clip_that_never_gives_numbers_is_no_videos_fault(tmp_path: Path, valu
         encoder.texts(["a dog"])
 
 
-class HalfPlace(Place):
+class HalfPlace(DevicePolicy):
     """A device whose float16 is broken."""
 
     @property
@@ -205,8 +209,10 @@ def test_a_whisper_that_fails_in_halves_is_asked_exactly() -> None:
 @pytest.mark.fault("G6")
 def test_a_whisper_without_numbers_for_one_sound_costs_that_sound_only(tmp_path: Path) -> None:
     torch.save(random_clip(), tmp_path / "clip.pt")
-    own = networks(tmp_path / "clip.pt")
-    own.__dict__["whisper"] = WhisperTranscriber(Stumbling(in_halves_only=False), Place(CPU, fast=False, say=print))
+    own = models(tmp_path / "clip.pt")
+    own.__dict__["whisper"] = WhisperTranscriber(
+        Stumbling(in_halves_only=False), DevicePolicy(CPU, fast=False, say=print)
+    )
 
     with pytest.raises(NoNumbers):
         own.whisper.transcribe(SOUND)
@@ -225,7 +231,7 @@ def test_a_whisper_that_never_gives_numbers_is_no_videos_fault(tmp_path: Path) -
             parameter.fill_(float("nan"))
 
     with pytest.raises(SortdError, match="Whisper gives no numbers: its weights") as refused:
-        networks(tmp_path / "clip.pt", save_whisper(tmp_path / "whisper.pt", silent)).whisper.transcribe(SOUND)
+        models(tmp_path / "clip.pt", save_whisper(tmp_path / "whisper.pt", silent)).whisper.transcribe(SOUND)
 
     assert not isinstance(refused.value, NoNumbers)
 
@@ -238,8 +244,8 @@ def test_whatever_a_whisper_says_becomes_one_vector(tmp_path: Path, text: str) -
             return {"text": text}
 
     torch.save(random_clip(), tmp_path / "clip.pt")
-    own = networks(tmp_path / "clip.pt")
-    own.__dict__["whisper"] = WhisperTranscriber(Saying(), Place(CPU, fast=False, say=print))
+    own = models(tmp_path / "clip.pt")
+    own.__dict__["whisper"] = WhisperTranscriber(Saying(), DevicePolicy(CPU, fast=False, say=print))
 
     (feature,) = speech(own, tmp_path / "clip.pt")
 
@@ -249,7 +255,7 @@ def test_whatever_a_whisper_says_becomes_one_vector(tmp_path: Path, text: str) -
     feature.text.encode()
 
 
-def speech(own: Networks, clip: Path) -> list[Feature]:
-    settings = Settings(encoder="clip", clip_model=str(clip), whisper_model=str(clip), device="cpu")
+def speech(own: ModelStore, clip: Path) -> list[Feature]:
+    settings = EncoderSettings(encoder="clip", clip_model=str(clip), whisper_model=str(clip), device="cpu")
     part = next(part for part in space(settings).parts if part.extractor == "speech")
     return load(part, settings, own).extract([Sample((), (), (), SOUND, 1.0, 60, 40)])

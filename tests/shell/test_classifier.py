@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sortd.domain import Category, FeatureSpace, Fingerprint, Matrix, Part, TrainingSet
+from sortd.domain.category import CategoryName
+from sortd.domain.feature import FeatureSpace, Matrix, SpacePart
+from sortd.domain.video import Fingerprint
 from sortd.learn.classifier import Classifier, UnusableClassifier, likeness, unit_parts
 from sortd.learn.train import train
+from sortd.learn.training_data import TrainingSet
 
-SPACE = FeatureSpace((Part("visual", "v1", 16), Part("speech", "s1", 8)))
-UNDECODABLE = Category("caf\udce9")
+SPACE = FeatureSpace((SpacePart("visual", "v1", 16), SpacePart("speech", "s1", 8)))
+UNDECODABLE = CategoryName("caf\udce9")
 
 
 def some_vectors(number: int, *, seed: int = 0) -> Matrix:
@@ -27,7 +30,7 @@ def trained(kind: str = "logreg", *, names: tuple[str, ...] = ("cats", "dogs", U
     data = TrainingSet(
         SPACE,
         unit_parts(vectors, SPACE),
-        [Category(names[i]) for i in owners],
+        [CategoryName(names[i]) for i in owners],
         [Fingerprint(f"{i:02}") for i in range(30)],
     )
     return train(data, target_precision=0.9, targets={}, candidates=[kind], seed=0)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from sortd.commands.cli import app
-from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
+from sortd.cli.app import app
+from sortd.cli.demo_clips import AMBIGUOUS, FAMILIES, make_clip
 from tests.waiting import PATIENCE_SECONDS
 
 PACKAGE = Path(__file__).parents[2]
@@ -523,7 +523,7 @@ def test_a_command_answers_without_what_only_the_service_needs(home: Home, comma
     ended = home.sortd(*command.split(), python=["-X", "importtime"])
     assert ended.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
-    assert "sortd.commands.cli" in imported
+    assert "sortd.cli.app" in imported
     assert imported & HEAVY == set()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sortd.domain import Needs, Sample
-from sortd.extract.decoder import Decoder
-from sortd.extract.media import read
+from sortd.extract.decoding.decoder_pool import DecoderPool
+from sortd.extract.media.frames import read
+from sortd.extract.spec import Needs, Sample
 from tests.clips import FORMATS, film
 
 NEEDS = Needs(frames=3, following=True, sound=True)
@@ -23,7 +23,7 @@ def facts(sample: Sample) -> tuple[object, ...]:
 
 @pytest.mark.fault("S2")
 def test_every_container_decodes_inside_as_outside(tmp_path: Path) -> None:
-    with Decoder(NEEDS, timeout_seconds=120) as decoder:
+    with DecoderPool(NEEDS, timeout_seconds=120) as decoder:
         for name, codecs in FORMATS.items():
             path = film(tmp_path / name, frames=8, codecs=codecs)
             with path.open("rb", buffering=0) as file:

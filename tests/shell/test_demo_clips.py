@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
-from sortd.domain import Image, Waveform
+from sortd.cli.demo_clips import AMBIGUOUS, FAMILIES, make_clip
+from sortd.domain.feature import Image, Waveform
 
 Numbers = NDArray[np.float64]
 

@@ -10,12 +10,13 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from sortd.disk.dirfd import OpenFolders, opened
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import Folders, opened
-from sortd.disk.plain import content_of, identity_of
+from sortd.disk.fingerprint import content_of
+from sortd.disk.regular_file import identity_of
 from sortd.disk.transfer import copy_verified, publish, temporary
-from sortd.domain import Step
-from sortd.errors import FolderRefuses, MoveRefused, MoveUnfinished
+from sortd.domain.errors import FolderRefuses, MoveRefused, MoveUnfinished
+from sortd.domain.move_plan import MoveStep
 from sortd.judgement.move_method import MoveMethod
 from tests.folders import make
 
@@ -55,13 +56,13 @@ def disk(tmp_path: Path, root: Path) -> Disk:
     return Disk(tmp_path / "disk", root / "cats")
 
 
-def copied(root: Path, source: PurePath, target: PurePath) -> tuple[Step, ...]:
+def copied(root: Path, source: PurePath, target: PurePath) -> tuple[MoveStep, ...]:
     identity = identity_of((root / source).lstat())
-    (copy,) = [made for made in copy_verified(root, PART, [Step(source, target, identity)]) if made is not None]
-    return (Step(source, target, identity, copy),)
+    (copy,) = [made for made in copy_verified(root, PART, [MoveStep(source, target, identity)]) if made is not None]
+    return (MoveStep(source, target, identity, copy),)
 
 
-def publisher(root: Path, steps: tuple[Step, ...], filesystems: Filesystems | None = None) -> Callable[[], object]:
+def publisher(root: Path, steps: tuple[MoveStep, ...], filesystems: Filesystems | None = None) -> Callable[[], object]:
     with (root / steps[0].source).open("rb") as file:
         fingerprint = content_of(file.fileno())
     assert fingerprint is not None
@@ -113,7 +114,7 @@ class Taken(Filesystems):
         super().__init__()
         self._root = root
 
-    def method(self, folders: Folders, folder: PurePath) -> MoveMethod:
+    def method(self, folders: OpenFolders, folder: PurePath) -> MoveMethod:
         with suppress(FileNotFoundError):
             (self._root / CLIP).rename(self._root / "dogs" / CLIP)
         return super().method(folders, folder)

@@ -12,10 +12,11 @@ from pathlib import Path, PurePath
 import numpy as np
 import pytest
 
-from sortd.commands.export import Dataset, Learned, write
-from sortd.domain import Category, Prediction
-from sortd.errors import SortdError
-from sortd.judgement.calibrate import CandidateReport
+from sortd.cli.artefacts import Dataset, Learned, write
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Prediction
+from sortd.domain.errors import SortdError
+from sortd.judgement.calibration import CandidateReport
 
 ROOT = Path("/videos")
 DIM = 16
@@ -59,7 +60,7 @@ plt.savefig("embeddings_tsne.png", dpi=150)
 def library(names=("cooking", "soccer"), each=1, unsorted=3, dim=DIM) -> Dataset:
     """A library with so many videos in each category, and a classifier of it. Three videos and more take a picture."""
     rng = np.random.default_rng(7)
-    categories = [Category(names[i % len(names)]) for i in range(each * len(names))]
+    categories = [CategoryName(names[i % len(names)]) for i in range(each * len(names))]
     paths = [PurePath(name, f"{i}.mp4") for i, name in enumerate(categories)]
     new = [PurePath(f"new{i}.mp4") for i in range(unsorted)]
     centres = {name: rng.normal(size=dim) for name in names}
@@ -75,7 +76,7 @@ def library(names=("cooking", "soccer"), each=1, unsorted=3, dim=DIM) -> Dataset
         predictions={path: Prediction((("soccer", 0.75), ("cooking", 0.25)), 0.5) for path in new},
         learned=Learned(
             kind="logreg",
-            categories=sorted(map(Category, names)),
+            categories=sorted(map(CategoryName, names)),
             labels=len(paths),
             hyperparameters={"temperature": 1.5},
             candidates=[CandidateReport("knn", 0.9, 0.3), CandidateReport("logreg", 0.95, 0.2)],
@@ -363,8 +364,8 @@ def test_an_export_that_fails_leaves_the_earlier_one(tmp_path):
     before = {name: (tmp_path / name).read_bytes() for name in listing(tmp_path)}
     code = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"  # less than the first file takes
         "from pathlib import Path; from tests.shell.test_export import library, write;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"  # less than the first file takes
         f"write(library(each=2000), Path({str(tmp_path)!r}), format='npz', relative=False)"
     )
     root = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from sortd.disk.dirfd import opened
 from sortd.disk.filesystem_probe import PROBE, Filesystems, probe, survey
-from sortd.disk.folders import opened
-from sortd.domain import FilesystemAbilities
-from sortd.errors import FolderRefuses
+from sortd.domain.errors import FolderRefuses
+from sortd.domain.move_plan import FilesystemAbilities
 from sortd.judgement.move_method import MoveMethod, move_method, why_unsafe
 from tests.folders import Tree, make, read
 from tests.waiting import PATIENCE_SECONDS
@@ -37,7 +37,7 @@ TRY = """
 import sys
 from pathlib import Path, PurePath
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import opened
+from sortd.disk.dirfd import opened
 with opened(Path(sys.argv[1])) as folders:
     try:
         print(Filesystems().method(folders, PurePath("cats")).name)

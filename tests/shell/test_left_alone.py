@@ -106,7 +106,7 @@ def test_a_name_that_a_finished_file_could_have_too_waits_while_anything_of_it_c
     assert hers.look(PurePath(name), None) is None
 
     # The owner's clip is not left for ever: when nothing of it changed for a while it is taken for finished.
-    monkeypatch.setattr("sortd.disk.unfinished.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("sortd.disk.unfinished_files.QUIET_SECONDS", 0.0)
     assert set(map(str, hers.scan())) == {"clipper.mp4", name}
     assert hers.look(PurePath(name), None) is not None
 
@@ -127,7 +127,7 @@ def test_a_file_beside_its_own_unfinished_part_waits(
     hers = library(tmp_path)
     assert list(hers.scan()) == []
     assert hers.stat(PurePath("clip.mp4")) is None
-    monkeypatch.setattr("sortd.disk.unfinished.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("sortd.disk.unfinished_files.QUIET_SECONDS", 0.0)
     assert list(hers.scan()) == [PurePath("clip.mp4")]  # what was given up left it behind
 
 

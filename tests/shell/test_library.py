@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from sortd.disk.fingerprint import fingerprint
+from sortd.disk.folder_rules import Role
 from sortd.disk.library import Library
-from sortd.disk.plain import fingerprint
-from sortd.disk.rules import Role
-from sortd.domain import Category, Fingerprint, Identity, Place, Sighting
-from sortd.errors import LibraryUnavailable
-from sortd.judgement.categories import Folder
+from sortd.domain.category import CategoryName, Location
+from sortd.domain.errors import LibraryUnavailable
+from sortd.domain.video import FileIdentity, Fingerprint, Sighting
+from sortd.judgement.category_diff import Folder
 from tests.folders import Tree, make
 
 NOBODY = 65534
@@ -185,7 +186,9 @@ def test_an_unreadable_folder_hides_its_categories_and_no_others(open_to_all: Pa
         seen = library(open_to_all, levels=2).folders()
         names = [folder.name for folder in seen.folders]
         return (
-            names == ["pets/dogs"] and seen.hides(Category("private/cats")) and not seen.hides(Category("pets/birds"))
+            names == ["pets/dogs"]
+            and seen.hides(CategoryName("private/cats"))
+            and not seen.hides(CategoryName("pets/birds"))
         )
 
     try:
@@ -227,7 +230,7 @@ def test_a_video_that_cannot_be_read_is_seen_under_a_passing_name_and_tried_agai
 
     assert as_a_plain_user(story)
     clip.chmod(0o644)
-    before = Sighting(PurePath("locked.mp4"), Fingerprint(passing), Identity(status.st_ino, 6, status.st_mtime_ns))
+    before = Sighting(PurePath("locked.mp4"), Fingerprint(passing), FileIdentity(status.st_ino, 6, status.st_mtime_ns))
     after = hers.look(PurePath("locked.mp4"), before)
     assert after
     assert after.fingerprint != passing
@@ -281,10 +284,10 @@ def test_a_category_is_the_folder_as_many_levels_deep_as_configured(tmp_path: Pa
     one, two = library(tmp_path), library(tmp_path, levels=2)
     deep = PurePath("sports/soccer/2024/goal.mp4")
 
-    assert one.place(deep) == Place(Category("sports"), PurePath("soccer/2024/goal.mp4"))
-    assert two.place(deep) == Place(Category("sports/soccer"), PurePath("2024/goal.mp4"))
-    assert two.place(PurePath("sports/goal.mp4")) == Place(Category("sports"), PurePath("goal.mp4"))
-    assert one.place(PurePath("goal.mp4")) == Place(None, PurePath("goal.mp4"))
+    assert one.place(deep) == Location(CategoryName("sports"), PurePath("soccer/2024/goal.mp4"))
+    assert two.place(deep) == Location(CategoryName("sports/soccer"), PurePath("2024/goal.mp4"))
+    assert two.place(PurePath("sports/goal.mp4")) == Location(CategoryName("sports"), PurePath("goal.mp4"))
+    assert one.place(PurePath("goal.mp4")) == Location(None, PurePath("goal.mp4"))
 
 
 def test_folders_are_categories_with_the_identity_of_their_folder(tmp_path: Path) -> None:
@@ -302,7 +305,7 @@ def test_folders_are_categories_with_the_identity_of_their_folder(tmp_path: Path
     assert [folder.name for folder in library(tmp_path).folders().folders] == ["music", "sports"]
     two = library(tmp_path, levels=2).folders().folders
     assert [folder.name for folder in two] == ["music/jazz", "sports", "sports/soccer"]
-    assert Folder(Category("sports/soccer"), status.st_dev, status.st_ino) in two
+    assert Folder(CategoryName("sports/soccer"), status.st_dev, status.st_ino) in two
 
 
 def test_the_owners_rules_for_a_folder_are_read_and_the_nearest_wins(tmp_path: Path) -> None:
@@ -310,18 +313,18 @@ def test_the_owners_rules_for_a_folder_are_read_and_the_nearest_wins(tmp_path: P
     make(tmp_path, {"cooking": {**rules, "cakes": {}, "soups": {".sortd.toml": b'describe = "hot"'}}, "pets": {}})
     hers = library(tmp_path, levels=2)
 
-    assert hers.rules(Category("cooking/soups")).describe == "hot"
-    assert hers.rules(Category("cooking/cakes")) == hers.rules(Category("cooking"))
-    assert hers.rules(Category("cooking")).describe == "pots"
-    assert hers.rules(Category("cooking")).target_precision == 0.99
-    assert not hers.rules(Category("cooking")).automatic
-    assert hers.rules(Category("pets")).automatic
+    assert hers.rules(CategoryName("cooking/soups")).describe == "hot"
+    assert hers.rules(CategoryName("cooking/cakes")) == hers.rules(CategoryName("cooking"))
+    assert hers.rules(CategoryName("cooking")).describe == "pots"
+    assert hers.rules(CategoryName("cooking")).target_precision == 0.99
+    assert not hers.rules(CategoryName("cooking")).automatic
+    assert hers.rules(CategoryName("pets")).automatic
 
 
 @pytest.mark.parametrize("name", ["..", "cooking/../..", "/x", "/"])
 def test_the_rules_of_what_is_no_folder_of_the_library_are_read_nowhere(tmp_path: Path, name: str) -> None:
     make(tmp_path, {".sortd.toml": b"target_precision = 0.5", "videos": {"cooking": {}}})
-    rules = library(tmp_path / "videos").rules(Category(name))
+    rules = library(tmp_path / "videos").rules(CategoryName(name))
     assert rules.problem == f"{name} is no folder of this library"
     assert not rules.automatic
     assert rules.target_precision is None
@@ -373,7 +376,7 @@ def test_rules_that_cannot_be_used_are_one_clear_problem_and_stop_automatic_move
 ) -> None:
     make(tmp_path, {"cooking": {".sortd.toml": content}})
 
-    rules = library(tmp_path).rules(Category("cooking"))
+    rules = library(tmp_path).rules(CategoryName("cooking"))
 
     assert rules.problem.startswith("cooking/.sortd.toml: ")
     assert "\n" not in rules.problem
@@ -384,7 +387,7 @@ def test_rules_that_cannot_be_used_are_one_clear_problem_and_stop_automatic_move
 def test_rules_that_are_no_plain_file_are_not_followed(tmp_path: Path) -> None:
     make(tmp_path, {"elsewhere.toml": b"", "cooking": {".sortd.toml": PurePath("../elsewhere.toml")}})
 
-    assert library(tmp_path).rules(Category("cooking")).problem == "cooking/.sortd.toml: not a plain file"
+    assert library(tmp_path).rules(CategoryName("cooking")).problem == "cooking/.sortd.toml: not a plain file"
 
 
 def test_a_nosort_file_keeps_hands_off_a_folder_or_one_video(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from av.stream import Disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sortd.domain import Fault, Image, Needs, Sample
-from sortd.errors import ExtractionError
-from sortd.extract import media
+from sortd.domain.errors import ExtractionError
+from sortd.domain.feature import Fault, Image
+from sortd.extract.media import frames
+from sortd.extract.spec import Needs, Sample
 from tests.clips import FORMATS, HEIGHT, RATE, WIDTH, film, number_in, numbered, overwrite, packets
 
 FIVE = Needs(frames=5)
@@ -38,7 +39,7 @@ ENCODINGS = {
 
 def read(path: Path, needs: Needs = FIVE) -> Sample:
     with path.open("rb") as file:
-        return media.read(file, needs)
+        return frames.read(file, needs)
 
 
 def fault_of(path: Path) -> Fault:
@@ -225,13 +226,13 @@ def test_what_an_edit_list_hides_is_not_shown(tmp_path: Path) -> None:
 def test_the_length_is_told_before_and_after_it_was_measured(tmp_path: Path) -> None:
     told: list[float] = []
     with film(tmp_path / "clip.mp4").open("rb") as file:
-        media.read(file, FIVE, on_length=told.append)
+        frames.read(file, FIVE, on_length=told.append)
 
     assert told == pytest.approx([2.0, 2.0], abs=0.1)
 
 
 def test_of_a_long_film_only_the_first_minutes_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "SOUND_SECONDS", 1)
+    monkeypatch.setattr("sortd.extract.media.sound_track.SOUND_SECONDS", 1)
 
     sample = read(film(tmp_path / "clip.mp4", frames=4 * RATE), EVERYTHING)
 
@@ -332,7 +333,7 @@ def test_a_film_of_which_no_frame_decodes(tmp_path: Path) -> None:
 
 def test_pictures_too_large_to_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = film(tmp_path / "clip.mp4")
-    monkeypatch.setattr(media, "PIXEL_LIMIT", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr("sortd.extract.media.probe.PIXEL_LIMIT", WIDTH * HEIGHT - 1)
 
     assert fault_of(path) is Fault.TOO_LARGE
 
@@ -347,7 +348,7 @@ def test_pictures_that_grow_too_large_after_the_header(tmp_path: Path, monkeypat
     grown = tmp_path / "grown.ts"
     grown.write_bytes(small.read_bytes() + large.read_bytes())
     assert read(grown).times  # it decodes as long as nothing forbids it
-    monkeypatch.setattr(media, "PIXEL_LIMIT", 2 * WIDTH * HEIGHT)
+    monkeypatch.setattr("sortd.extract.media.probe.PIXEL_LIMIT", 2 * WIDTH * HEIGHT)
 
     assert [number_in(picture) for picture in read(grown).frames] == [0, 5, 11, 17, 23]
 
@@ -373,6 +374,6 @@ def test_a_disk_that_fails_half_way(tmp_path: Path) -> None:
             return super().read(size or -1)
 
     with FailingDisk(film(tmp_path / "clip.mp4")) as file, pytest.raises(ExtractionError) as refusal:
-        media.read(file, EVERYTHING)
+        frames.read(file, EVERYTHING)
 
     assert refusal.value.fault is Fault.UNREADABLE

@@ -12,10 +12,11 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from sortd.disk.move import FileMover, Standing, plan_move
-from sortd.disk.plain import identity_of
-from sortd.domain import Fingerprint, Identity, MovePlan
-from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.disk.move import FileMover, RecoveryState, plan_move
+from sortd.disk.regular_file import identity_of
+from sortd.domain.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.domain.move_plan import MovePlan
+from sortd.domain.video import FileIdentity, Fingerprint
 from tests.folders import Tree, make, read
 from tests.waiting import PATIENCE_SECONDS
 
@@ -29,9 +30,9 @@ MOVE = """
 import sys
 from pathlib import Path, PurePath
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.folders import opened
+from sortd.disk.dirfd import opened
 from sortd.disk.move import FileMover, plan_move
-from sortd.disk.plain import identity_of
+from sortd.disk.regular_file import identity_of
 from sortd.judgement.move_method import MoveMethod
 class Known(Filesystems):
     # Tried before, so that only the calls of the move itself are counted.
@@ -56,7 +57,7 @@ def root(tmp_path: Path) -> Path:
     return make(tmp_path / "root", {**BEFORE, ".sortd": {}})
 
 
-def identities(root: Path, *paths: PurePath) -> dict[PurePath, Identity]:
+def identities(root: Path, *paths: PurePath) -> dict[PurePath, FileIdentity]:
     return {path: identity_of((root / path).lstat()) for path in paths}
 
 
@@ -329,17 +330,17 @@ def test_a_move_killed_at_any_call_is_told_and_finished_at_the_next_start(tmp_pa
             for path in (CLIP, SUBTITLES):
                 standing = mover.recover(path, CATS / path, identity=expected[path])
                 places.append(standing)
-                standing_at = CATS / path if standing is Standing.MOVED else path
+                standing_at = CATS / path if standing is RecoveryState.MOVED else path
                 assert identities(root, standing_at)[standing_at].lasting == expected[path].lasting
             assert sorted(path.name for path in root.rglob("clip.*")) == ["clip.mp4", "clip.srt"]
             stood.append(tuple(places))
 
-    assert (Standing.MOVED, Standing.NOT_MOVED) in stood
-    assert stood[0] == (Standing.NOT_MOVED, Standing.NOT_MOVED)
-    assert stood[-1] == (Standing.MOVED, Standing.MOVED)
+    assert (RecoveryState.MOVED, RecoveryState.NOT_MOVED) in stood
+    assert stood[0] == (RecoveryState.NOT_MOVED, RecoveryState.NOT_MOVED)
+    assert stood[-1] == (RecoveryState.MOVED, RecoveryState.MOVED)
 
 
-def recovered(root: Path, identity: Identity, *, began_ns: int | None = None) -> Standing:
+def recovered(root: Path, identity: FileIdentity, *, began_ns: int | None = None) -> RecoveryState:
     return FileMover(root).recover(
         CLIP, CATS / CLIP, identity=identity, fingerprint=CONTENT, began_ns=began_ns or FileMover(root).clock(CLIP)
     )
@@ -347,35 +348,35 @@ def recovered(root: Path, identity: Identity, *, began_ns: int | None = None) ->
 
 def test_an_intent_tells_the_owners_doings_from_its_own(root: Path) -> None:
     identity = identities(root, CLIP)[CLIP]
-    assert recovered(root, identity) is Standing.NOT_MOVED
+    assert recovered(root, identity) is RecoveryState.NOT_MOVED
 
     make(root / "cats", {"clip.mp4": b"the owner's"})
-    assert recovered(root, identity) is Standing.NOT_MOVED
+    assert recovered(root, identity) is RecoveryState.NOT_MOVED
     (root / "cats/clip.mp4").unlink()
 
     begun = FileMover(root).clock(CLIP)
     time.sleep(0.02)  # the kernel's clock goes in steps
     (root / CLIP).rename(root / "cats/clip.mp4")
     (root / "cats/clip.mp4").rename(root / CLIP)
-    assert recovered(root, identity, began_ns=begun) is Standing.PUT_BACK
+    assert recovered(root, identity, began_ns=begun) is RecoveryState.PUT_BACK
 
     (root / CLIP).rename(root / "cats/clip.mp4")
     make(root, {"clip.mp4": b"a new download"})
-    assert recovered(root, identity) is Standing.MOVED
+    assert recovered(root, identity) is RecoveryState.MOVED
     assert (root / CLIP).read_bytes() == b"a new download"
 
     shutil.rmtree(root / "cats")
-    assert recovered(root, identity) is Standing.GONE
+    assert recovered(root, identity) is RecoveryState.GONE
 
 
 def test_a_file_found_under_both_names_keeps_the_new_one(root: Path) -> None:
     identity = identities(root, CLIP)[CLIP]
     (root / "cats/clip.mp4").hardlink_to(root / CLIP)
 
-    assert recovered(root, identity) is Standing.MOVED
+    assert recovered(root, identity) is RecoveryState.MOVED
     assert read(root) == {"clip.srt": b"words", "cats": {"clip.mp4": b"clip"}}
 
 
 def test_where_nothing_can_be_told_the_intent_stays_open(tmp_path: Path) -> None:
     with pytest.raises(MoveUnfinished):
-        recovered(tmp_path / "gone", Identity(1, 2, 3))
+        recovered(tmp_path / "gone", FileIdentity(1, 2, 3))

@@ -8,8 +8,8 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from sortd.messages import Message, RetrainDue
-from sortd.service.schedule import schedule
+from sortd.daemon.schedule import schedule
+from sortd.domain.messages import Message, RetrainDue
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -61,7 +61,7 @@ def test_afterwards_nothing_runs_on(inbox: SimpleQueue[Message]) -> None:
 def test_a_time_zone_only_the_system_understands_does_not_stop_the_service(zone: str) -> None:
     code = """
 from queue import SimpleQueue
-from sortd.service.schedule import schedule
+from sortd.daemon.schedule import schedule
 with schedule("30 4 * * *", SimpleQueue()) as scheduler:
     here = scheduler.get_jobs()[0].next_run_time.astimezone()
     print(here.strftime("%H:%M"))
@@ -89,7 +89,7 @@ with schedule("30 4 * * *", SimpleQueue()) as scheduler:
 def test_a_time_zone_that_nobody_understands_is_one_line_and_utc(zone: str) -> None:
     code = """
 from queue import SimpleQueue
-from sortd.service.schedule import schedule, zone_problem
+from sortd.daemon.schedule import schedule, zone_problem
 with schedule("30 4 * * *", SimpleQueue()) as scheduler:
     print(scheduler.get_jobs()[0].next_run_time.strftime("%H:%M %z"))
 print(zone_problem())
@@ -107,8 +107,8 @@ def test_where_there_can_be_no_such_zone_times_are_told_in_utc(zone: str) -> Non
     code = """
 import io, logging
 from datetime import UTC, datetime
-from sortd.clock import local
-from sortd.log import configure, get
+from sortd.config.local_time import local
+from sortd.config.logging_setup import configure, get
 told = io.StringIO()
 configure(format="console", level="info", file=None, stream=told)
 get().info("moved", path="a.mp4")

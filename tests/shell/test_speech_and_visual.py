@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from sortd.domain import Feature, Image, Needs, Sample, Waveform
-from sortd.extract import Settings, encoders, load, media, space
-from sortd.extract.encoders import Networks, Place, WhisperTranscriber
-from sortd.extract.voice import has_voice
+from sortd.domain.feature import Feature, Image, Waveform
+from sortd.extract.media import frames as media_frames
+from sortd.extract.models import model_store
+from sortd.extract.models.device import DevicePolicy
+from sortd.extract.models.model_store import ModelStore
+from sortd.extract.models.voice_gate import has_voice
+from sortd.extract.models.whisper_model import WhisperTranscriber
+from sortd.extract.registry import EncoderSettings, load, space
+from sortd.extract.spec import Needs, Sample
 from tests.checkpoints import random_clip, save_archive, save_whisper, talking_whisper
 from tests.clips import film
 
@@ -30,11 +35,11 @@ def saying(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("weights")
     archive = save_archive(folder / "clip.pt", random_clip())
 
-    def settings(sentence: str) -> Settings:
+    def settings(sentence: str) -> EncoderSettings:
         path = folder / f"{len(sentence)}.pt"
         if not path.exists():
             save_whisper(path, talking_whisper(sentence))
-        return Settings(encoder="clip", clip_model=str(archive), whisper_model=str(path), device="cpu")
+        return EncoderSettings(encoder="clip", clip_model=str(archive), whisper_model=str(path), device="cpu")
 
     return settings
 
@@ -52,9 +57,11 @@ def sample(*, pictures: tuple[Image, ...] = (), sound: Waveform | None = None) -
     return Sample(pictures, (), tuple(map(float, range(len(pictures)))), sound, 1.0, 60, 40)
 
 
-def extracted(settings: Settings, name: str, *samples: Sample, networks: Networks | None = None) -> list[Feature]:
+def extracted(
+    settings: EncoderSettings, name: str, *samples: Sample, models: ModelStore | None = None
+) -> list[Feature]:
     part = next(part for part in space(settings).parts if part.extractor == name)
-    features = load(part, settings, networks or Networks(settings)).extract(samples)
+    features = load(part, settings, models or ModelStore(settings)).extract(samples)
     assert {(feature.extractor, feature.version) for feature in features} == {(name, part.version)}
     return features
 
@@ -64,12 +71,12 @@ def test_a_sentence_gives_the_vector_that_clip_gives_its_words(saying) -> None:
 
     assert heard.text == PASTA
     assert heard.vector is not None
-    assert np.array_equal(heard.vector, Networks(saying(PASTA)).clip.texts([PASTA])[0])
+    assert np.array_equal(heard.vector, ModelStore(saying(PASTA)).clip.texts([PASTA])[0])
 
 
 def test_a_long_transcript_is_kept_whole_and_its_vector_is_that_of_its_beginning(saying) -> None:
     (heard,) = extracted(saying(LONG), "speech", sample(sound=hum()))
-    read = Networks(saying(LONG)).clip.texts
+    read = ModelStore(saying(LONG)).clip.texts
 
     assert heard.text == LONG
     assert heard.vector is not None
@@ -87,7 +94,7 @@ def test_no_track_silence_and_no_words_are_known_absences(saying) -> None:
 
 
 def test_silence_loads_no_network() -> None:
-    nowhere = Settings(clip_model="ViT-B/32", whisper_model="base", device="toaster", encoder="clip")
+    nowhere = EncoderSettings(clip_model="ViT-B/32", whisper_model="base", device="toaster", encoder="clip")
 
     assert extracted(nowhere, "speech", sample())[0].text == ""
 
@@ -121,9 +128,9 @@ def test_of_very_long_sound_each_stretch_is_heard_for_itself(monkeypatch: pytest
         def transcribe(self, sound: Waveform, **_: object) -> dict[str, str]:
             return {"text": f" {len(sound)} " if sound.any() else ""}
 
-    monkeypatch.setattr(encoders, "STRETCH", 16_000)
+    monkeypatch.setattr("sortd.extract.models.whisper_model.STRETCH", 16_000)
     sound = np.concatenate([hum(1.0), np.zeros(16_000, np.float32), hum(0.5)])
-    place = Place(encoders.torch.device("cpu"), fast=False, say=print)
+    place = DevicePolicy(model_store.torch.device("cpu"), fast=False, say=print)
 
     assert WhisperTranscriber(Counting(), place).transcribe(sound) == "16000 8000"
 
@@ -133,7 +140,7 @@ def test_a_film_is_the_mean_of_its_frames_whose_own_vectors_are_kept(saying) -> 
 
     (seen,) = extracted(settings, "visual", sample(pictures=pictures))
 
-    one_by_one = np.stack([Networks(settings).clip.images([picture])[0] for picture in pictures])
+    one_by_one = np.stack([ModelStore(settings).clip.images([picture])[0] for picture in pictures])
     assert seen.frames is not None
     assert seen.vector is not None
     assert np.abs(seen.frames - one_by_one).max() < 1e-5
@@ -144,12 +151,12 @@ def test_a_film_is_the_mean_of_its_frames_whose_own_vectors_are_kept(saying) -> 
 def test_films_seen_together_are_seen_as_each_alone(saying) -> None:
     settings = saying(PASTA)
     films = [sample(pictures=frames(seed, count)) for seed, count in enumerate([5, 1, 5, 0, 3, *[5] * 9])]
-    networks = Networks(settings)
+    models = ModelStore(settings)
 
-    together = extracted(settings, "visual", *films, networks=networks)
+    together = extracted(settings, "visual", *films, models=models)
 
     for one, seen in zip(films, together, strict=True):
-        (alone,) = extracted(settings, "visual", one, networks=networks)
+        (alone,) = extracted(settings, "visual", one, models=models)
         if not one.frames:
             assert seen.vector is alone.vector is None
             continue
@@ -163,11 +170,11 @@ def test_films_seen_together_are_seen_as_each_alone(saying) -> None:
 def test_a_film_on_the_disk_is_seen_and_heard(saying, tmp_path: Path) -> None:
     settings = saying(PASTA)
     parts = space(settings).parts
-    extractors = [load(part, settings, Networks(settings)) for part in parts]
+    extractors = [load(part, settings, ModelStore(settings)) for part in parts]
     assert [extractor.needs for extractor in extractors] == [Needs(frames=5), Needs(sound=True)]
 
     with film(tmp_path / "clip.mp4").open("rb") as file:
-        watched = media.read(file, Needs(frames=5, sound=True))
+        watched = media_frames.read(file, Needs(frames=5, sound=True))
     features = [extractor.extract([watched])[0] for extractor in extractors]
 
     assert [feature.vector.shape for feature in features if feature.vector is not None] == [(64,), (64,)]
@@ -179,7 +186,7 @@ def test_sound_comes_in_the_steps_of_a_16_bit_file_and_no_more_of_it_than_asked_
 
     def heard(needs: Needs) -> Waveform:
         with path.open("rb") as file:
-            sound = media.read(file, needs).sound
+            sound = media_frames.read(file, needs).sound
         assert sound is not None
         return sound
 
@@ -213,7 +220,7 @@ def test_of_several_tracks_the_default_one_with_the_most_channels_is_heard(tmp_p
             output.mux([*track.encode(frame), *track.encode(None)])
 
     with path.open("rb") as file:
-        sound = media.read(file, Needs(sound=True)).sound
+        sound = media_frames.read(file, Needs(sound=True)).sound
 
     assert sound is not None
     assert np.argmax(np.abs(np.fft.rfft(sound))) == 440

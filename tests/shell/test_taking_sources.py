@@ -15,12 +15,14 @@ from pathlib import Path, PurePath
 import pytest
 
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.move import FileMover, Standing
-from sortd.disk.plain import content_of, identity_of
+from sortd.disk.fingerprint import content_of
+from sortd.disk.move import FileMover, RecoveryState
+from sortd.disk.open_writers import Writers, writers_of
+from sortd.disk.regular_file import identity_of
 from sortd.disk.transfer import aside, copy_verified, publish, temporary, withdraw
-from sortd.disk.writers import Writers, writers_of
-from sortd.domain import Fingerprint, Step
-from sortd.errors import MoveRefused, MoveUnfinished
+from sortd.domain.errors import MoveRefused, MoveUnfinished
+from sortd.domain.move_plan import MoveStep
+from sortd.domain.video import Fingerprint
 from tests.folders import make, read
 from tests.waiting import PATIENCE_SECONDS
 
@@ -43,14 +45,14 @@ def content(path: Path) -> Fingerprint:
     return found
 
 
-def copied(root: Path) -> tuple[Step, ...]:
+def copied(root: Path) -> tuple[MoveStep, ...]:
     identity = identity_of((root / CLIP).lstat())
-    step = Step(CLIP, FILED, identity)
+    step = MoveStep(CLIP, FILED, identity)
     (copy,) = [copy for copy in copy_verified(root, PART, [step]) if copy is not None]
-    return (Step(CLIP, FILED, identity, copy),)
+    return (MoveStep(CLIP, FILED, identity, copy),)
 
 
-def published(root: Path, steps: tuple[Step, ...]) -> None:
+def published(root: Path, steps: tuple[MoveStep, ...]) -> None:
     fingerprint = Fingerprint(hashlib.blake2b((8).to_bytes(8, "little") + b"the clip", digest_size=16).hexdigest())
     publish(root, PART, steps, fingerprint=fingerprint, filesystems=Filesystems())
 
@@ -67,9 +69,9 @@ def edit_in_place(path: Path) -> None:
 def mapped(path: Path) -> Iterator[mmap.mmap]:
     """A writer that closed its descriptor and still writes into memory."""
     with path.open("r+b") as file:
-        memory = mmap.mmap(file.fileno(), 0)
-    with memory:
-        yield memory
+        store = mmap.mmap(file.fileno(), 0)
+    with store:
+        yield store
 
 
 def kept(root: Path) -> dict[str, object]:
@@ -106,10 +108,10 @@ def test_a_source_that_somebody_has_open_for_writing_withdraws_its_copy(root: Pa
 def test_a_source_that_is_written_through_memory_withdraws_its_copy(root: Path) -> None:
     steps = copied(root)
 
-    with mapped(root / CLIP) as memory:
+    with mapped(root / CLIP) as store:
         with pytest.raises(MoveRefused, match="open for writing"):
             published(root, steps)
-        memory[:3] = b"THE"
+        store[:3] = b"THE"
 
     assert kept(root) == {"clip.mp4": b"THE clip", "cats": {}}
 
@@ -187,7 +189,7 @@ def test_another_file_with_the_inode_size_and_time_of_the_copy_is_not_the_copy(r
 # Moves within one filesystem that a kill cut short
 
 
-def recovered(root: Path, began_ns: int | None, identity=None, fingerprint=None) -> Standing:
+def recovered(root: Path, began_ns: int | None, identity=None, fingerprint=None) -> RecoveryState:
     return FileMover(root).recover(CLIP, FILED, identity=identity, fingerprint=fingerprint, began_ns=began_ns)
 
 
@@ -207,7 +209,7 @@ def test_another_file_with_the_inode_number_is_not_taken_for_what_was_moved(root
     (root / CLIP).rename(root / place)
     (root / place).write_bytes(b"a newone")  # the very inode, with another content
 
-    assert recovered(root, **intent) is Standing.GONE
+    assert recovered(root, **intent) is RecoveryState.GONE
     assert (root / place).read_bytes() == b"a newone"
 
 
@@ -216,7 +218,7 @@ def test_what_a_kill_left_under_two_names_keeps_the_new_one(root: Path) -> None:
     intent = intended(root)
     (root / FILED).hardlink_to(root / CLIP)
 
-    assert recovered(root, **intent) is Standing.MOVED
+    assert recovered(root, **intent) is RecoveryState.MOVED
     assert kept(root) == {"cats": {"clip.mp4": b"the clip"}}
 
 
@@ -224,7 +226,7 @@ def test_what_a_kill_left_under_two_names_keeps_the_new_one(root: Path) -> None:
 def test_two_files_of_one_content_are_both_left(root: Path) -> None:
     intent = intended(root)
     shutil.copy2(root / CLIP, root / FILED)  # the owner's copy; the source was never touched
-    assert recovered(root, **intent) is Standing.NOT_MOVED
+    assert recovered(root, **intent) is RecoveryState.NOT_MOVED
 
     (root / CLIP).chmod(0o600)  # as if a link had been made that shows another inode
     with pytest.raises(MoveUnfinished, match="hold the same"):
@@ -239,17 +241,17 @@ def test_inodes_that_a_new_mount_numbered_anew_do_not_hide_a_move(root: Path) ->
     shutil.copy2(root / CLIP, root / FILED)
     (root / CLIP).unlink()
 
-    assert recovered(root, **intent) is Standing.MOVED
+    assert recovered(root, **intent) is RecoveryState.MOVED
 
 
 @pytest.mark.fault("K6")
 def test_what_was_never_moved_was_not_put_back_whatever_clock_is_wrong(root: Path) -> None:
     intent = intended(root)
-    assert recovered(root, **intent) is Standing.NOT_MOVED
+    assert recovered(root, **intent) is RecoveryState.NOT_MOVED
 
     (root / CLIP).chmod(0o600)
-    assert recovered(root, **intent) is Standing.NOT_MOVED
-    assert recovered(root, **{**intent, "began_ns": None}) is Standing.NOT_MOVED
+    assert recovered(root, **intent) is RecoveryState.NOT_MOVED
+    assert recovered(root, **{**intent, "began_ns": None}) is RecoveryState.NOT_MOVED
 
 
 @pytest.mark.fault("K6")
@@ -261,16 +263,16 @@ def test_moved_and_put_back_is_told_by_the_clock_of_the_filesystem_alone(root: P
     (root / CLIP).rename(root / FILED)
     (root / FILED).rename(root / CLIP)
 
-    assert recovered(root, **intent) is Standing.PUT_BACK
-    assert recovered(root, **{**intent, "began_ns": None}) is Standing.NOT_MOVED
+    assert recovered(root, **intent) is RecoveryState.PUT_BACK
+    assert recovered(root, **{**intent, "began_ns": None}) is RecoveryState.NOT_MOVED
     # The server's clock was set back meanwhile: no veto follows from what cannot be told.
-    assert recovered(root, **{**intent, "began_ns": later + 3600 * 10**9}) is Standing.NOT_MOVED
+    assert recovered(root, **{**intent, "began_ns": later + 3600 * 10**9}) is RecoveryState.NOT_MOVED
 
 
 # Who writes
 
 
-ASK = "import sys; from sortd.disk.writers import writers_of; print(writers_of(sys.argv[1]))"
+ASK = "import sys; from sortd.disk.open_writers import writers_of; print(writers_of(sys.argv[1]))"
 PROJECT = Path(__file__).parents[2]
 
 
@@ -344,7 +346,7 @@ def test_children_of_a_service_with_the_capability_do_not_have_it() -> None:
     capable = (*USER, "--inh-caps", "-all,+lease", "--ambient-caps", "-all,+lease")
     child = ["grep", "CapEff", "/proc/self/status"]
     service = (
-        "import subprocess, sys; from sortd.disk.writers import keep_capabilities_from_children as keep; "
+        "import subprocess, sys; from sortd.disk.open_writers import keep_capabilities_from_children as keep; "
         f"run = lambda: subprocess.run({child!r}, check=True); run(); keep(); run()"
     )
     command = ["setpriv", *capable, sys.executable, "-P", "-c", service]

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from sortd.service.worker import Worker, free_cores
+from sortd.workers.child_process import ChildProcess, free_cores
 from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -26,7 +26,7 @@ def reader(_settings):
 
 def environment_of_a_child(*, threads: int) -> dict[str, str]:
     answers: SimpleQueue[bytes] = SimpleQueue()
-    worker = Worker(
+    worker = ChildProcess(
         "tests.shell.test_threads:reader",
         None,
         on_answer=lambda _, answer: answers.put(answer),

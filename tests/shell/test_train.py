@@ -13,15 +13,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
-from sortd.domain import Category, Decision, FeatureSpace, Fingerprint, Leave, Matrix, MoveTo, Part, Reason, TrainingSet
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Decision, Leave, MoveTo, Reason
+from sortd.domain.feature import FeatureSpace, Matrix, SpacePart
+from sortd.domain.video import Fingerprint
 from sortd.judgement.decide import decide
-from sortd.learn.candidates import CANDIDATES
 from sortd.learn.classifier import Classifier, unit_parts
 from sortd.learn.folds import folds_for, twins_of
+from sortd.learn.model_candidates import CANDIDATES
 from sortd.learn.train import NothingToLearn, train
-from sortd.service.training import why_worse
+from sortd.learn.training_data import TrainingSet
+from sortd.workers.training_worker import why_worse
 
-SPACE = FeatureSpace((Part("visual", "v1", 64), Part("speech", "s1", 32)))
+SPACE = FeatureSpace((SpacePart("visual", "v1", 64), SpacePart("speech", "s1", 32)))
 
 
 class Families:
@@ -47,7 +51,7 @@ class Families:
 
 def labels(folders: Mapping[str, Matrix]) -> TrainingSet:
     vectors = np.concatenate(list(folders.values()))
-    categories = [Category(name) for name, rows in folders.items() for _ in rows]
+    categories = [CategoryName(name) for name, rows in folders.items() for _ in rows]
     return TrainingSet(SPACE, vectors, categories, [Fingerprint(f"{i:06}") for i in range(len(vectors))])
 
 
@@ -121,7 +125,9 @@ def test_a_folder_of_two_beside_larger_ones_gets_no_moves_and_says_why() -> None
     assert report["cooking"].why == "3 labels, moves begin near 4"
     assert report["surfing"].accuracy is None
     assert set(moved(classifier, families.clips("cats", 10))) == {"cats"}
-    assert decisions(classifier, families.clips("cooking", 1)) == [Leave(Reason.TOO_FEW_EXAMPLES, Category("cooking"))]
+    assert decisions(classifier, families.clips("cooking", 1)) == [
+        Leave(Reason.TOO_FEW_EXAMPLES, CategoryName("cooking"))
+    ]
 
 
 def test_ten_times_as_many_of_one_kind_do_not_swallow_the_rest() -> None:
@@ -229,7 +235,7 @@ def test_two_look_alikes_do_not_spoil_the_promise() -> None:
 
 def test_a_stricter_folder_waits_while_the_others_move() -> None:
     families = Families(KINDS)
-    classifier = learn(families.filed(**dict.fromkeys(KINDS, 12)), targets={Category("cats"): 0.99})
+    classifier = learn(families.filed(**dict.fromkeys(KINDS, 12)), targets={CategoryName("cats"): 0.99})
     assert set(classifier.policy.min_confidence) == set(KINDS) - {"cats"}
     assert classifier.report.categories[1].why.startswith("12 labels, moves begin near ")
 
@@ -315,7 +321,7 @@ def test_clips_filed_in_the_wrong_folder_are_suspected_and_no_others_and_a_resta
     families = Families(KINDS)
     data = families.filed(**dict.fromkeys(KINDS, 15))
     slips = {3: "cats", 20: "surfing", 50: "beach"}
-    categories = [Category(slips.get(row, name)) for row, name in enumerate(data.categories)]
+    categories = [CategoryName(slips.get(row, name)) for row, name in enumerate(data.categories)]
     classifier = learn(replace(data, categories=categories))
     found = {int(one.fingerprint): (one.home, one.like) for one in classifier.report.suspects}
     assert found == {row: (slips[row], data.categories[row]) for row in slips}

@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 import pytest
 
 from sortd.disk.filesystem_probe import Filesystems
-from sortd.disk.plain import identity_of
+from sortd.disk.regular_file import identity_of
 from sortd.disk.transfer import copy_verified, publish, temporary, was_put_back
-from sortd.domain import Fingerprint, Step
+from sortd.domain.move_plan import MoveStep
+from sortd.domain.video import Fingerprint
 from tests.folders import make, read
 
 CONTENT = Fingerprint(hashlib.blake2b((4).to_bytes(8, "little") + b"clip", digest_size=16).hexdigest())
@@ -23,15 +24,15 @@ def root(tmp_path: Path) -> Path:
     return make(tmp_path / "root", {"clip.mp4": b"clip", "clip.srt": b"words", "cats": {}})
 
 
-def copied(root: Path) -> tuple[Step, ...]:
+def copied(root: Path) -> tuple[MoveStep, ...]:
     """A video and its companion, with their copies made and verified."""
     names = ("clip.mp4", "clip.srt")
-    plan = [Step(PurePath(n), PurePath("cats", n), identity_of((root / n).lstat()), None) for n in names]
+    plan = [MoveStep(PurePath(n), PurePath("cats", n), identity_of((root / n).lstat()), None) for n in names]
     copies = [copy for copy in copy_verified(root, PART, plan) if copy is not None]
-    return tuple(Step(s.source, s.target, s.identity, copy) for s, copy in zip(plan, copies, strict=True))
+    return tuple(MoveStep(s.source, s.target, s.identity, copy) for s, copy in zip(plan, copies, strict=True))
 
 
-def killed_after_the_video_went(root: Path) -> tuple[Step, ...]:
+def killed_after_the_video_went(root: Path) -> tuple[MoveStep, ...]:
     steps = copied(root)
     for n, step in enumerate(steps):
         (root / temporary(PART, n, step.target)).rename(root / step.target)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
-from sortd.domain import Fault, Needs, Sample
-from sortd.errors import ExtractionError
-from sortd.extract import media
+from sortd.domain.errors import ExtractionError
+from sortd.domain.feature import Fault
+from sortd.extract.media import frames
+from sortd.extract.spec import Needs, Sample
 from tests.clips import FORMATS, RATE, film, number_in, numbered
 from tests.faults.media import beside, joined, patched, shoot, tone
 
@@ -25,7 +26,7 @@ LOCKED = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "0" * 32, "encr
 
 def read(path: Path, needs: Needs = EVERYTHING) -> Sample:
     with path.open("rb", buffering=0) as file:
-        return media.read(file, needs)
+        return frames.read(file, needs)
 
 
 def refusal(path: Path) -> ExtractionError:

@@ -15,7 +15,7 @@ import pytest
 
 from sortd.disk.mounts import mounts_of
 from sortd.disk.watch import OVERFLOW, hint, watch
-from sortd.messages import Message, RescanDue, Touched
+from sortd.domain.messages import Message, RescanDue, Touched
 from tests.faults.kit import stopped
 from tests.folders import make
 from tests.namespaces import require_limits_of_its_own, with_inotify_limits

@@ -16,10 +16,19 @@ from pathlib import Path
 
 import pytest
 
-from sortd.commands.models import facts, fetch_all
-from sortd.errors import ConfigError, SortdError
-from sortd.extract import Settings
-from sortd.extract.weights import CLIP, WHISPER, Weights, address_of, clip_weights, download, fetch, whisper_weights
+from sortd.cli.model_files import facts, fetch_all
+from sortd.domain.errors import ConfigError, SortdError
+from sortd.extract.models.weights import (
+    CLIP,
+    WHISPER,
+    Weights,
+    address_of,
+    clip_weights,
+    download,
+    fetch,
+    whisper_weights,
+)
+from sortd.extract.registry import EncoderSettings
 from tests.waiting import PATIENCE_SECONDS, once_within
 
 CONTENT = bytes(range(256)) * 12_000
@@ -126,8 +135,8 @@ def test_of_an_unknown_name_the_nearest_is_told(find, wrong, nearest):
 
 def test_asking_costs_no_heavy_import():
     code = (
-        "import sys; from sortd.extract import Settings, encoder;"
-        "encoder(Settings());"
+        "import sys; from sortd.extract.registry import EncoderSettings, encoder;"
+        "encoder(EncoderSettings());"
         "print([name for name in ('torch', 'clip', 'whisper', 'urllib.request') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
@@ -525,7 +534,7 @@ def test_a_cache_folder_that_cannot_be_written_is_told_in_one_line(small, home):
 
 def test_models_tells_of_each_file_that_is_wanted(tmp_path, home):
     mine = tmp_path / "mine.pt"
-    settings = Settings(clip_model=str(mine))
+    settings = EncoderSettings(clip_model=str(mine))
     assert facts(settings) == [
         {"name": str(mine), "present": False, "path": str(mine), "bytes": None, "sha256": None, "licence": None},
         {
@@ -551,7 +560,7 @@ def test_fetching_offline_says_one_line_for_each_file_and_goes_on_with_the_next(
         shown.append((name, size))
         yield pytest.fail
 
-    problems = fetch_all(Settings(), bar=bar)
+    problems = fetch_all(EncoderSettings(), bar=bar)
     assert shown == [("ViT-B/32", 353_976_522), ("base", 145_262_807)]
     assert [problem.partition(":")[0] for problem in problems] == ["ViT-B/32", "base"]
     assert all(problem.endswith("cannot be reached: Connection refused") for problem in problems)
@@ -566,7 +575,7 @@ def test_a_checkpoint_of_the_owners_is_not_fetched_and_not_missed(tmp_path):
     def bar(_name, _size):
         yield pytest.fail
 
-    there = Settings(clip_model=str(tmp_path / "clip.pt"), whisper_model=str(tmp_path / "whisper.pt"))
+    there = EncoderSettings(clip_model=str(tmp_path / "clip.pt"), whisper_model=str(tmp_path / "whisper.pt"))
     assert fetch_all(there, bar=bar) == []
     (tmp_path / "clip.pt").unlink()
     assert fetch_all(there, bar=bar) == [f"{tmp_path}/clip.pt is not there; being your own, it cannot be fetched"]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortd.domain import Fault, Needs, Sample
-from sortd.errors import ExtractionError
-from sortd.extract.window_reader import (
+from sortd.domain.errors import ExtractionError
+from sortd.domain.feature import Fault
+from sortd.extract.decoding.window_reader import (
     MOST_LENGTHS,
     PICTURE_PIXELS,
     SAID_CHARACTERS,
@@ -22,6 +22,7 @@ from sortd.extract.window_reader import (
     Nonsense,
     WindowReader,
 )
+from sortd.extract.spec import Needs, Sample
 
 NEEDS = Needs(frames=2, following=True, sound=True, sound_seconds=1.0)
 GOOD: dict[str, Any] = {
@@ -35,7 +36,7 @@ GOOD: dict[str, Any] = {
 }
 CONTENT = bytes(4 * 18) + bytes(16)
 EXPECTED = (ExtractionError, EOFError, OSError, ValueError)
-"""What `Decoder.decode` makes one reason of; TimeoutError is an OSError."""
+"""What `DecoderPool.decode` makes one reason of; TimeoutError is an OSError."""
 
 
 def told(message: object) -> bytes:

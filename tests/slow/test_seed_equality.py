@@ -19,10 +19,13 @@ import whisper
 from whisper.decoding import DecodingOptions, DecodingResult, DecodingTask, LogitFilter
 from whisper.model import Whisper
 
-from sortd.domain import Needs, Vector, Waveform
-from sortd.extract import Settings, encoders, load, media, space
-from sortd.extract.encoders import Networks
-from sortd.judgement.fuse import fuse
+from sortd.domain.feature import Vector, Waveform
+from sortd.extract.media import frames
+from sortd.extract.models import model_store
+from sortd.extract.models.model_store import ModelStore
+from sortd.extract.registry import EncoderSettings, load, space
+from sortd.extract.spec import Needs
+from sortd.judgement.late_fusion import fuse
 from tests.checkpoints import FULL_CLIP, random_clip, random_whisper, save_archive, save_whisper
 from tests.clips import FORMATS, RATE, film
 
@@ -78,9 +81,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> EncoderSettings:
     folder = tmp_path_factory.mktemp("weights")
-    return Settings(
+    return EncoderSettings(
         encoder="clip",
         clip_model=str(save_archive(folder / "ViT-B-32.pt", random_clip(FULL_CLIP))),
         whisper_model=str(save_whisper(folder / "base.pt", random_whisper())),
@@ -90,22 +93,22 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def sortd(settings: Settings) -> Pipeline:
-    wanted, networks = space(settings), Networks(settings)
-    extractors = [load(part, settings, networks) for part in wanted.parts]
+def sortd(settings: EncoderSettings) -> Pipeline:
+    wanted, models = space(settings), ModelStore(settings)
+    extractors = [load(part, settings, models) for part in wanted.parts]
 
     def vector(path: Path) -> Vector:
         with path.open("rb") as file:
-            sample = media.read(file, Needs(frames=5, sound=True))
+            sample = frames.read(file, Needs(frames=5, sound=True))
         return fuse({extractor.name: extractor.extract([sample])[0] for extractor in extractors}, wanted)
 
     return vector
 
 
 @pytest.fixture(scope="module")
-def seeds(settings: Settings) -> Pipeline:
+def seeds(settings: EncoderSettings) -> Pipeline:
     """Seek each frame with OpenCV and encode it alone; write the sound to a 16-bit file, transcribe and encode it."""
-    network, preprocess = encoders.clip.load(settings.clip_model, device="cpu", jit=False)
+    network, preprocess = model_store.clip.load(settings.clip_model, device="cpu", jit=False)
     transcriber = whisper.load_model(settings.whisper_model, device="cpu")
 
     @torch.no_grad()
@@ -122,7 +125,7 @@ def seeds(settings: Settings) -> Pipeline:
         sound = sound_file(path)
         if sound is not None:
             text = transcriber.transcribe(sound, fp16=False)["text"].strip()
-            speech = network.encode_text(encoders.clip.tokenize([text], truncate=True)).squeeze(0)
+            speech = network.encode_text(model_store.clip.tokenize([text], truncate=True)).squeeze(0)
         return torch.cat([half / (half.norm() + 1e-8) for half in (visual, speech)]).numpy()
 
     return vector

@@ -10,30 +10,18 @@ from typing import Any
 
 import pytest
 
-from sortd.config import Config
-from sortd.disk.guard import Guard
-from sortd.domain import Fault
-from sortd.messages import (
-    Copied,
-    Copy,
-    Extract,
-    Extracted,
-    ExtractionFailed,
-    Lesson,
-    Message,
-    NamesRead,
-    Order,
-    Read,
-    RescanDue,
-    Tick,
-    Train,
-)
-from sortd.service.children import TrainingSettings
-from sortd.service.copying import copying
-from sortd.service.opening import feature_space, library_at
-from sortd.service.restoring import open_memory
-from sortd.service.sorter import Sorter
-from sortd.service.training import training
+from sortd.config.settings import Settings
+from sortd.daemon.index_recovery import open_store
+from sortd.disk.root_guard import RootGuard
+from sortd.domain.feature import Fault
+from sortd.domain.messages import Extracted, ExtractionFailed, FilesCopied, Message, RescanDue, TextsEncoded, Tick
+from sortd.domain.tasks import CopyFiles, EncodeTexts, Extract, Task, Train, TrainingPayload
+from sortd.engine.engine import Engine
+from sortd.engine.engine_assembly import library_at
+from sortd.extract.registry import feature_space
+from sortd.workers.copy_worker import copying
+from sortd.workers.local_executor import TrainingWorkerSettings
+from sortd.workers.training_worker import training
 from tests.fakes import Clock, FakeExtractor
 from tests.folders import Tree, make, read
 
@@ -49,7 +37,7 @@ class Household:
         self.root.mkdir(exist_ok=True)
         tables = {"library": {"root": self.root}, "state": {"dir": folder / "state"}} | settings
         tables["train"] = {"candidates": FAST} | settings.get("train", {})
-        self.config = Config.model_validate(tables, strict=False)
+        self.config = Settings.model_validate(tables, strict=False)
         self.log: list[dict[str, Any]] = []
         self.clock = Clock()
         self.monotonic = 0.0
@@ -65,12 +53,12 @@ class Household:
     # sortd
 
     def start(self, *, observe: bool = False) -> None:
-        self.guard = self._stack.enter_context(Guard.open(self.root, state=self.config.state.dir))
-        self.memory = open_memory(self.guard, self.space, tell=self.write, now=self.clock(), damages=0)
-        self._stack.callback(self.memory.database.close)
+        self.guard = self._stack.enter_context(RootGuard.open(self.root, state=self.config.state.dir))
+        self.store = open_store(self.guard, self.space, tell=self.write, now=self.clock(), damages=0)
+        self._stack.callback(self.store.database.close)
         self.library = library_at(self.root, self.config)
-        self.sorter = Sorter(
-            self.memory,
+        self.engine = Engine(
+            self.store,
             self.library,
             self.guard,
             config=self.config,
@@ -81,7 +69,7 @@ class Household:
         self.begin()
 
     def begin(self) -> None:
-        self.sorter.start()
+        self.engine.start()
 
     def write(self, event: str, **facts: Any) -> None:
         self.log.append({"event": event, **facts})
@@ -114,39 +102,39 @@ class Household:
             return
         try:
             while self._inbox:
-                for order in self.sorter.handle(self._inbox[0], self.monotonic):
+                for order in self.engine.handle(self._inbox[0], self.monotonic):
                     self.carry_out(order)
                 self._inbox.popleft()
         finally:
             self._inbox.clear()
 
-    def carry_out(self, order: Order) -> None:
+    def carry_out(self, order: Task) -> None:
         match order:
             case Extract(jobs):
                 for job in jobs:
                     self.tell(self.extract(job))
-            case Read(part, texts):
+            case EncodeTexts(part, texts):
                 self.read += texts
                 known = () if self.cannot_read else texts
-                self.tell(NamesRead(part, {text: FakeExtractor().read(part, text) for text in known}))
-            case Train(lesson):
-                self.train(lesson)
-            case Copy():
+                self.tell(TextsEncoded(part, {text: FakeExtractor().read(part, text) for text in known}))
+            case Train(payload):
+                self.train(payload)
+            case CopyFiles():
                 self.copy(order)
 
-    def train(self, lesson: Lesson) -> None:
+    def train(self, payload: TrainingPayload) -> None:
         target, candidates = self.config.move.target_precision, self.config.train.candidates
-        for answer in training(TrainingSettings(self.guard.state, target, candidates))(lesson):
+        for answer in training(TrainingWorkerSettings(self.guard.state, target, candidates))(payload):
             self.tell(answer)
 
-    def copy(self, order: Copy) -> None:
+    def copy(self, order: CopyFiles) -> None:
         for answer in copying(self.guard.root)(order):
-            if isinstance(answer, Copied):
+            if isinstance(answer, FilesCopied):
                 self.tell(answer)
 
     def hold_extraction(self) -> Callable[[], None]:
         """Let the extraction child be slow, until what is given back is called."""
-        held: list[Order] = []
+        held: list[Task] = []
         self.carry_out = held.append
 
         def let_go() -> None:
@@ -167,7 +155,7 @@ class Household:
         return Extracted(job, FakeExtractor().extract(job.parts, content), 0.1)
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        answer = dict(self.sorter.answer(request))
+        answer = dict(self.engine.answer(request, copy=copying(self.root)))
         self.settle()
         return answer
 
@@ -194,9 +182,9 @@ class Household:
         return [str(line["reason"]) for line in self.events("left") if str(line["path"]) == path]
 
     def home_of(self, path: str) -> tuple[str | None, str | None]:
-        sighting = self.memory.index.known(Path(path))
+        sighting = self.store.videos.known(Path(path))
         assert sighting is not None
-        record = self.memory.index.record(sighting.fingerprint)
+        record = self.store.videos.record(sighting.fingerprint)
         return record.home, record.placed_by
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from sortd.domain import FeatureSpace, Part
-from sortd.messages import Tick
+from sortd.domain.feature import FeatureSpace, SpacePart
+from sortd.domain.messages import Tick
 from tests.stories.conftest import taught
 
-OTHER = FeatureSpace((Part("visual", "other-1", 64), Part("speech", "other-1", 64)))
+OTHER = FeatureSpace((SpacePart("visual", "other-1", 64), SpacePart("speech", "other-1", 64)))
 
 
 def test_everything_is_embedded_again_and_the_classifier_changes_over_without_a_gap(household):
     home = household(taught())
-    old = home.memory.space
+    old = home.store.space
     home.extracted.clear()
     held_back = home.hold_extraction()
-    home.sorter.want(OTHER)
+    home.engine.want(OTHER)
     home.tell(Tick())
-    assert home.sorter.judge.classifier.space == old
+    assert home.engine.decision_inputs.classifier.space == old
     held_back()
     home.settle()
     assert sorted(home.extracted) == sorted(content for folder in taught().values() for content in folder.values())
-    assert home.sorter.judge.classifier.space == OTHER
+    assert home.engine.decision_inputs.classifier.space == OTHER
     home.files({"new.mp4": b"cats 100"})
     assert "new.mp4" in home.tree["cats"]
 
@@ -29,13 +29,13 @@ def test_what_is_dropped_meanwhile_is_decided_by_the_old_classifier(household):
     home = household(taught())
     home.files({"later.mp4": b"weddings 1"})
     (home.root / "new.mp4").write_bytes(b"cats 100")
-    home.sorter.want(OTHER)
+    home.engine.want(OTHER)
     home.train = [].append
     home.settle()
     assert "new.mp4" in home.tree["cats"]
-    parts = home.memory.space.parts
-    sighting = home.memory.index.known(home.path("later.mp4"))
-    assert all(home.memory.features.has(sighting.fingerprint, part) for part in parts)
+    parts = home.store.space.parts
+    sighting = home.store.videos.known(home.path("later.mp4"))
+    assert all(home.store.features.has(sighting.fingerprint, part) for part in parts)
 
 
 def test_after_a_restart_in_the_middle_the_old_one_still_decides_until_the_new_one_is_there(household):
@@ -43,20 +43,20 @@ def test_after_a_restart_in_the_middle_the_old_one_still_decides_until_the_new_o
     home.kill()
     home.space = OTHER
     home.start()
-    assert home.sorter.judge.classifier.space != OTHER
+    assert home.engine.decision_inputs.classifier.space != OTHER
     home.settle()
-    assert home.sorter.judge.classifier.space == OTHER
+    assert home.engine.decision_inputs.classifier.space == OTHER
     assert home.events("retrain_due")[-1]["why"] == "the encoder changed"
 
 
 def test_vectors_of_an_encoder_given_up_long_ago_are_forgotten(household):
     home = household(taught(2))
-    old = home.memory.space
-    home.sorter.want(OTHER)
+    old = home.store.space
+    home.engine.want(OTHER)
     home.settle()
-    (clip, *_) = home.memory.index.fingerprints(home="cats")
+    (clip, *_) = home.store.videos.fingerprints(home="cats")
     home.clock.now += 91 * 86_400
-    assert home.memory.features.of(clip, old)
+    assert home.store.features.of(clip, old)
     home.settle()
-    assert not home.memory.features.of(clip, old)
-    assert home.memory.features.of(clip, OTHER)
+    assert not home.store.features.of(clip, old)
+    assert home.store.features.of(clip, OTHER)

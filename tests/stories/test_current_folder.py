@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES, make_clip
+from sortd.cli.demo_clips import FAMILIES, make_clip
 from tests.stories.service import SORTD, Service
 from tests.waiting import PATIENCE_SECONDS
 

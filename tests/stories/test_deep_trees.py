@@ -12,10 +12,10 @@ from queue import SimpleQueue
 
 import pytest
 
+from sortd.disk.folder_walk import DEEPEST
 from sortd.disk.library import Library
-from sortd.disk.walk import DEEPEST
 from sortd.disk.watch import watch
-from sortd.messages import Message
+from sortd.domain.messages import Message
 from tests.stories.conftest import Household, taught
 
 

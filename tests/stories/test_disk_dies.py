@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from sortd.commands.demo_clips import make_clip
-from sortd.domain import Fault
-from sortd.messages import RescanDue
+from sortd.cli.demo_clips import make_clip
+from sortd.domain.feature import Fault
+from sortd.domain.messages import RescanDue
 from tests.faults.kit import failing, under_strace
 from tests.stories.conftest import taught
 from tests.waiting import PATIENCE_SECONDS
@@ -17,14 +17,16 @@ from tests.waiting import PATIENCE_SECONDS
 DECODING = """
 import sys
 from pathlib import Path, PurePath
-from sortd.disk.plain import identity_of
-from sortd.domain import Fingerprint, Job, Needs
-from sortd.errors import ExtractionError
-from sortd.extract.decoder import Decoder
-from sortd.service.extracting import _decode
+from sortd.disk.regular_file import identity_of
+from sortd.domain.errors import ExtractionError
+from sortd.domain.tasks import ExtractionJob
+from sortd.domain.video import Fingerprint
+from sortd.extract.decoding.decoder_pool import DecoderPool
+from sortd.extract.spec import Needs
+from sortd.workers.extraction_worker import _decode
 clip = Path(sys.argv[1])
-job = Job(Fingerprint("00"), PurePath(clip.name), identity_of(clip.stat()), ())
-with Decoder(Needs(frames=2), timeout_seconds=60.0) as decoder:
+job = ExtractionJob(Fingerprint("00"), PurePath(clip.name), identity_of(clip.stat()), ())
+with DecoderPool(Needs(frames=2), timeout_seconds=60.0) as decoder:
     try:
         print(len(_decode(decoder, clip.parent, job).frames), "frames")
     except ExtractionError as error:
@@ -58,7 +60,7 @@ def test_what_could_not_be_read_is_tried_again_and_told_of_once(household):
     home = household(taught(3))
     home.broken[b"cats 77"] = Fault.UNREADABLE
     home.files({"new.mp4": b"cats 77"})
-    assert [str(aside.path) for aside in home.memory.backlog.set_aside()] == ["new.mp4"]
+    assert [str(aside.path) for aside in home.store.backlog.set_aside()] == ["new.mp4"]
     for _ in range(4):
         home.monotonic += 700
         home.settle(seconds=5)
@@ -67,7 +69,7 @@ def test_what_could_not_be_read_is_tried_again_and_told_of_once(household):
     home.broken.clear()
     home.monotonic += 3700
     home.settle(seconds=5)
-    assert home.memory.backlog.set_aside() == []
+    assert home.store.backlog.set_aside() == []
 
 
 @pytest.mark.fault("G9")
@@ -76,10 +78,10 @@ def test_when_the_disk_is_back_it_is_tried_at_once(household):
     home.broken[b"cats 77"] = Fault.UNREADABLE
     home.files({"new.mp4": b"cats 77"})
     home.broken.clear()
-    home.sorter.disk_is_back()
+    home.engine.disk_is_back()
     home.tell(RescanDue("the watcher began anew"))
     home.wait(seconds=5)
-    assert home.memory.backlog.set_aside() == []
+    assert home.store.backlog.set_aside() == []
 
 
 @pytest.mark.fault("G9")
@@ -92,8 +94,8 @@ def test_what_fails_while_the_root_is_away_counts_for_nothing(household):
     away = marker.rename(home.root / "away")
     let_go()
     away.rename(marker)
-    home.sorter.disk_is_back()
+    home.engine.disk_is_back()
     home.broken.clear()
     home.settle()
-    assert home.memory.backlog.set_aside() == []
+    assert home.store.backlog.set_aside() == []
     assert home.events("set_aside") == []

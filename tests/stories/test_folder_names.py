@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 import pytest
 
-from sortd.service.naming import reading_part
+from sortd.engine.zero_shot_prompts import reading_part
 from tests.checkpoints import random_clip, save_archive, save_whisper, talking_whisper
 from tests.stories.conftest import FAMILIES, taught
 
@@ -23,13 +23,13 @@ def clip(tmp_path_factory):
 
 
 def words_of(home):
-    return sorted(home.memory.words.of(reading_part(home.space)))
+    return sorted(home.store.text_embeddings.of(reading_part(home.space)))
 
 
 def best_of(home, name):
     """The folder that a video in the root belongs to most likely."""
-    return home.sorter.judge.judge(
-        home.memory.index.known(PurePath(name)).fingerprint, now=home.clock()
+    return home.engine.decision_inputs.verdict(
+        home.store.videos.known(PurePath(name)).fingerprint, now=home.clock()
     ).prediction.best
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 import pytest
 
-from sortd.store.decisions import DECISION_LOG
+from sortd.store.decision_log import DECISION_LOG
 from tests.stories.conftest import taught
 
 
@@ -26,21 +26,21 @@ def start_again(home):
 
 
 def vetoes(home, path):
-    sighting = home.memory.index.known(home.path(path))
-    return home.memory.index.record(sighting.fingerprint).vetoes
+    sighting = home.store.videos.known(home.path(path))
+    return home.store.videos.record(sighting.fingerprint).vetoes
 
 
 def test_what_sortd_filed_is_a_placement_still_and_what_the_owner_filed_a_label(household):
     home = household(taught())
     home.files({"new.mp4": b"cats 100", "other.mp4": b"dogs 100"})
     home.ask(do="confirm", path="dogs/other.mp4")
-    counted = [home.memory.live.of(name) for name in ("cats", "dogs")]
+    counted = [home.store.track_record.of(name) for name in ("cats", "dogs")]
     lose_the_index(home)
     start_again(home)
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
     assert home.home_of("dogs/other.mp4") == ("dogs", "owner")
     assert home.home_of("cats/3.mp4") == ("cats", "owner")
-    assert [home.memory.live.of(name) for name in ("cats", "dogs")] == counted
+    assert [home.store.track_record.of(name) for name in ("cats", "dogs")] == counted
     assert not home.events("labelled")
     assert not home.events("confirmed")
     (told,) = home.events("index_restored")
@@ -57,14 +57,14 @@ def test_what_the_owner_said_of_a_stopped_folder_still_counts(household):
     home.files({"700.mp4": b"cats 700", "701.mp4": b"cats 701"})
     home.move("700.mp4", "cats/700.mp4")
     home.move("701.mp4", "dogs/701.mp4")
-    counted = home.memory.live.of("cats")
+    counted = home.store.track_record.of("cats")
     assert (counted.confirmed, counted.corrected, counted.agreed, counted.refuted) == (2, 2, 1, 1)
     lose_the_index(home)
     start_again(home)
-    restored = home.memory.live.of("cats")
+    restored = home.store.track_record.of("cats")
     assert replace(restored, last_correction=None) == replace(counted, last_correction=None)
     home.move("200.mp4", "cats/200.mp4")
-    assert home.memory.live.of("cats").corrected == 1
+    assert home.store.track_record.of("cats").corrected == 1
 
 
 def test_it_learns_and_files_again(household):
@@ -101,7 +101,7 @@ def test_taken_back_to_the_root_meanwhile_it_is_a_withdrawal(household, filed_by
     assert [line["category"] for line in home.events("withdrawn")] == ["cats"]
     assert home.tree["new.mp4"] == b"cats 100"
     assert home.reasons("new.mp4")[-1] == "vetoed"
-    assert home.memory.live.of("cats").corrected == (filed_by == "sortd")
+    assert home.store.track_record.of("cats").corrected == (filed_by == "sortd")
 
 
 def test_copied_back_and_deleted_it_is_a_withdrawal_too(household):
@@ -187,7 +187,7 @@ def test_moves_made_before_can_be_undone(household):
     home.ask(do="undo", path="dogs/other.mp4")
     lose_the_index(home)
     start_again(home)
-    states = {str(entry.steps[0].target): entry.state for entry in home.memory.journal.recent()}
+    states = {str(entry.steps[0].target): entry.state for entry in home.store.journal.recent()}
     assert states == {"cats/new.mp4": "done", "dogs/other.mp4": "undone"}
     answer = home.ask(do="undo", path="cats/new.mp4")
     assert [done["to"] for done in answer["done"]] == ["new.mp4"]
@@ -205,7 +205,7 @@ def test_it_stays_paused_and_what_was_forgotten_stays_forgotten(household):
     home.ask(do="forget", what="labels", category="sea")
     lose_the_index(home)
     start_again(home)
-    assert home.sorter.decider.paused
+    assert home.engine.pending_decisions.paused
     assert vetoes(home, "a.mp4") == frozenset()
     assert home.home_of("sea/3.mp4") == ("sea", "sortd")
 
@@ -230,7 +230,7 @@ def test_what_is_decided_after_it_counts_when_it_is_lost_again(household):
     lose_the_index(home)
     start_again(home)
     assert vetoes(home, "new.mp4") == {"cats"}
-    assert home.memory.live.of("cats").corrected == 1
+    assert home.store.track_record.of("cats").corrected == 1
     numbers = [json.loads(line)["n"] for line in (home.root / DECISION_LOG).read_text().splitlines()]
     assert numbers == sorted(set(numbers))
 
@@ -250,7 +250,7 @@ def test_an_index_from_an_earlier_day_learns_what_was_decided_since(household, t
     start_again(home)
     assert [line["path"] for line in home.events("withdrawn")] == [home.path("b.mp4")]
     assert vetoes(home, "a.mp4") == vetoes(home, "b.mp4") == {"cats"}
-    assert home.memory.live.of("cats").corrected == 2
+    assert home.store.track_record.of("cats").corrected == 2
     assert len(home.extracted) == extracted + 1  # only b.mp4 was not known then
     (told,) = home.events("index_restored")
     assert told["why"] == "the decision log knew more"
@@ -266,7 +266,7 @@ def test_what_the_owner_deleted_over_the_days_has_not_vanished_at_once(household
     lose_the_index(home)
     start_again(home)
     assert not home.events("videos_vanished")
-    assert home.sorter.status()["state"] == "idle"
+    assert home.engine.status()["state"] == "idle"
 
 
 def test_what_came_back_to_its_folder_is_a_placement_still(household, tmp_path):

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from sortd.disk.marker import RootAway
+from sortd.disk.library_marker import RootAway
 from sortd.disk.move import FileMover
-from sortd.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
-from sortd.messages import Copied, Tick
-from sortd.service.copying import copying
+from sortd.domain.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.domain.messages import FilesCopied, Tick
+from sortd.workers.copy_worker import copying
 from tests.stories.conftest import taught
 
 
@@ -54,8 +54,8 @@ def unplug(home):
 
 def killed_while_filing(household, *, after_steps):
     home = household(taught())
-    home.sorter.filer._mover = Deadly(home.root, after_steps=after_steps)
-    home.sorter.filer._wall = time.time  # the files' own times are held against it
+    home.engine.moves._mover = Deadly(home.root, after_steps=after_steps)
+    home.engine.moves._wall = time.time  # the files' own times are held against it
     with pytest.raises(Killed):
         home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
     home.kill()
@@ -70,8 +70,8 @@ def test_killed_between_intent_and_note_it_is_filed_once_and_is_no_label(househo
     assert home.tree["cats"]["new.mp4"] == b"cats 100"
     assert home.tree["cats"]["new.srt"] == b"miaow"
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
-    assert home.memory.journal.open_count() == 0
-    assert [entry.state for entry in home.memory.journal.recent()] in (["done"], ["done", "abandoned"])
+    assert home.store.journal.open_count() == 0
+    assert [entry.state for entry in home.store.journal.recent()] in (["done"], ["done", "abandoned"])
     assert home.extracted.count(b"cats 100") == 1
     assert [str(line["to"]) for line in home.events("moved")] == ["cats/new.mp4"]
 
@@ -96,29 +96,29 @@ def test_what_the_owner_put_back_meanwhile_stays_where_they_put_it(household):
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_disk_unplugged_when_a_copy_is_through_keeps_no_part_of_it(household, fails):
     home = household(taught())
-    home.sorter.filer._mover = Across(home.root)
+    home.engine.moves._mover = Across(home.root)
     orders = []
     home.copy = orders.append
     home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
-    (copied,) = (said for said in copying(home.root)(orders[0]) if isinstance(said, Copied))
+    (copied,) = (said for said in copying(home.root)(orders[0]) if isinstance(said, FilesCopied))
     del home.copy
     plug_in = unplug(home)
     with pytest.raises(RootAway):
-        home.tell(Copied(copied.number, (), MoveRefused("for the test")) if fails else copied)
-    assert home.memory.journal.open_count() == 1
+        home.tell(FilesCopied(copied.number, (), MoveRefused("for the test")) if fails else copied)
+    assert home.store.journal.open_count() == 1
     plug_in()
     home.settle()
     assert sorted(path.name for path in home.root.rglob(".sortd-*")) == []
-    assert home.memory.journal.open_count() == 0
+    assert home.store.journal.open_count() == 0
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
 
 
 def test_a_move_to_be_noted_waits_for_a_disk_that_is_unplugged(household):
     home = household(taught())
-    home.sorter.filer._mover = Deadly(home.root, after_steps=2)
+    home.engine.moves._mover = Deadly(home.root, after_steps=2)
     with pytest.raises(Killed):
         home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
-    home.sorter.filer._mover = FileMover(home.root)
+    home.engine.moves._mover = FileMover(home.root)
     plug_in = unplug(home)
     with pytest.raises(RootAway):
         home.tell(Tick())
@@ -140,19 +140,19 @@ class Blind(FileMover):
 def test_a_category_that_cannot_be_read_holds_up_its_own_unfinished_move_alone(household, after_steps):
     home = killed_while_filing(household, after_steps=after_steps)
     home.start()
-    home.sorter.filer._mover = Blind(home.root)
+    home.engine.moves._mover = Blind(home.root)
     home.files({"another.mp4": b"dogs 100"})
     home.settle()
     assert home.home_of("dogs/another.mp4") == ("dogs", "sortd")
     assert ("new.mp4" in home.tree["cats"]) == (after_steps > 0)
     assert not [line for line in home.events("labelled") if line["path"].name == "new.mp4"]
     assert len(home.events("move_unfinished")) == 1
-    assert home.memory.journal.open_count() == 1
+    assert home.store.journal.open_count() == 1
 
-    home.sorter.filer._mover = FileMover(home.root)
+    home.engine.moves._mover = FileMover(home.root)
     home.settle()
     home.settle()
-    assert home.memory.journal.open_count() == 0
+    assert home.store.journal.open_count() == 0
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
 
 
@@ -169,8 +169,8 @@ class Interrupted(FileMover):
 
 def test_what_it_put_back_itself_is_no_wish_of_the_owners(household):
     home = household(taught())
-    home.sorter.filer._mover = Interrupted(home.root)
-    home.sorter.filer._wall = lambda: time.time() - 1  # the files' own times are held against it
+    home.engine.moves._mover = Interrupted(home.root)
+    home.engine.moves._wall = lambda: time.time() - 1  # the files' own times are held against it
     with pytest.raises(Killed):
         home.files({"new.mp4": b"cats 100", "new.srt": b"miaow"})
     assert "new.mp4" in home.tree
@@ -200,7 +200,7 @@ def test_a_batch_that_kills_the_service_costs_only_the_guilty_one(household):
             home.start()
     home.settle()
     assert [str(line["path"]) for line in home.events("extracted")] == ["good.mp4"]
-    assert [(str(line.path), line.attempts) for line in home.memory.backlog.set_aside()] == [("evil.mp4", 3)]
+    assert [(str(line.path), line.attempts) for line in home.store.backlog.set_aside()] == [("evil.mp4", 3)]
 
 
 def test_killed_while_it_learns_it_learns_at_the_next_start(household):

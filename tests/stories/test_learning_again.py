@@ -16,9 +16,9 @@ def rot(home, folders=FAMILIES, number=10):
     """Let the vectors of the labels decay in the index, each into that of something else."""
     for folder in folders:
         for n in range(number):
-            sighting = home.memory.index.known(PurePath(f"{folder}/{n}.mp4"))
+            sighting = home.store.videos.known(PurePath(f"{folder}/{n}.mp4"))
             for feature in FakeExtractor().extract(home.space.parts, f"rotten{folder}{n}".encode()):
-                home.memory.features.store(sighting.fingerprint, feature)
+                home.store.features.store(sighting.fingerprint, feature)
 
 
 def more(family, number=5, first=200):
@@ -42,13 +42,13 @@ def fails_once(load):
 
 def test_what_is_learned_from_rotten_vectors_does_not_take_the_place_of_what_serves(household):
     home = household(taught())
-    serving, files = home.memory.classifiers.serving(), files_of(home)
+    serving, files = home.store.classifiers.serving(), files_of(home)
     rot(home)
     home.files(more("cats"))
     refused = home.events("trained")[-1]
     assert (refused["adopted"], refused["labels"]) == (False, 45)
     assert "that the classifier before has right" in refused["why"]
-    assert home.memory.classifiers.serving() == serving
+    assert home.store.classifiers.serving() == serving
     assert files_of(home) == files
     home.files({"new.mp4": b"cats 100"})
     assert "new.mp4" in home.tree["cats"]
@@ -59,7 +59,7 @@ def test_what_was_refused_is_not_tried_again_until_labels_change(household):
     rot(home)
     home.files(more("cats"))
     home.restart()
-    home.sorter.learner.ask("again")
+    home.engine.retraining.ask("again")
     home.settle()
     assert [line["adopted"] for line in home.events("trained")] == [True, False]
     home.files(more("dogs"))

@@ -7,9 +7,10 @@ from pathlib import PurePath
 import pytest
 
 from sortd.disk.library import Library
-from sortd.disk.marker import RootAway
-from sortd.domain import Category, Fault
-from sortd.messages import Stalled, Touched
+from sortd.disk.library_marker import RootAway
+from sortd.domain.category import CategoryName
+from sortd.domain.feature import Fault
+from sortd.domain.messages import ExtractorUnavailable, Touched
 from tests.stories.conftest import taught
 
 
@@ -57,8 +58,8 @@ def test_the_owner_who_files_it_there_after_all_lifts_the_veto(household):
     assert home.home_of("cats/new.mp4") == ("cats", "owner")
     home.kill()
     home.start()
-    sighting = home.memory.index.known(home.root.joinpath("cats/new.mp4").relative_to(home.root))
-    assert home.memory.index.record(sighting.fingerprint).vetoes == frozenset()
+    sighting = home.store.videos.known(home.root.joinpath("cats/new.mp4").relative_to(home.root))
+    assert home.store.videos.record(sighting.fingerprint).vetoes == frozenset()
 
 
 def test_moves_made_while_sortd_was_off_count(household):
@@ -80,7 +81,7 @@ def test_a_placement_moved_on_is_a_correction_of_that_category(household):
     (corrected,) = home.events("corrected")
     assert (corrected["was"], corrected["category"]) == ("cats", "dogs")
     assert home.home_of("dogs/new.mp4") == ("dogs", "owner")
-    assert home.memory.live.of("cats").corrected == 1
+    assert home.store.track_record.of("cats").corrected == 1
 
 
 def test_a_category_that_was_wrong_too_often_stops_until_the_owner_agreed_with_enough(household):
@@ -92,7 +93,7 @@ def test_a_category_that_was_wrong_too_often_stops_until_the_owner_agreed_with_e
     assert (stopped["category"], stopped["confirmed"], stopped["corrected"]) == ("cats", 0, 2)
     home.files({"500.mp4": b"cats 500"})
     assert home.reasons("500.mp4") == ["category_stopped"]
-    home.memory.live.confirmed(Category("cats"), moves=30)
+    home.store.track_record.confirmed(CategoryName("cats"), moves=30)
     home.settle()
     assert [event["category"] for event in home.events("category_free")] == ["cats"]
     assert "500.mp4" in home.tree["cats"]
@@ -107,8 +108,8 @@ def taken_out_twice(home):
 
 
 def until_free(home):
-    home.sorter.judge.refresh()
-    return home.sorter.judge.until_free(Category("cats"))
+    home.engine.decision_inputs.refresh()
+    return home.engine.decision_inputs.until_free(CategoryName("cats"))
 
 
 def test_what_the_owner_took_out_by_mistake_and_files_back_was_no_mistake_of_sortds(household):
@@ -117,11 +118,11 @@ def test_what_the_owner_took_out_by_mistake_and_files_back_was_no_mistake_of_sor
     home.move("100.mp4", "cats/100.mp4")
     assert [event["category"] for event in home.events("category_free")] == ["cats"]
     home.move("200.mp4", "cats/other name.mp4")
-    word = home.memory.live.of("cats")
+    word = home.store.track_record.of("cats")
     assert (word.confirmed, word.corrected) == (2, 0)
     home.move("cats/100.mp4", "100.mp4")
     home.move("100.mp4", "cats/100.mp4")
-    assert home.memory.live.of("cats") == word
+    assert home.store.track_record.of("cats") == word
 
 
 def test_a_category_moves_again_once_the_owner_filed_there_enough_of_what_its_stop_kept_from_it(household):
@@ -137,7 +138,7 @@ def test_a_category_moves_again_once_the_owner_filed_there_enough_of_what_its_st
     home.move("705.mp4", "cats/705.mp4")
     assert [event["category"] for event in home.events("category_free")] == ["cats"]
     assert {"706.mp4", "707.mp4", "708.mp4"} <= home.tree["cats"].keys()
-    word = home.memory.live.of("cats")
+    word = home.store.track_record.of("cats")
     assert (word.confirmed, word.corrected, word.agreed) == (0, 2, 6)
 
 
@@ -146,26 +147,26 @@ def test_what_a_stopped_category_would_have_been_given_wrongly_speaks_against_it
     taken_out_twice(home)
     home.files({"700.mp4": b"cats 700", "701.mp4": b"cats 701"})
     home.move("700.mp4", "dogs/700.mp4")
-    assert home.memory.live.of("cats").refuted == 1
+    assert home.store.track_record.of("cats").refuted == 1
     assert until_free(home) > 10
     (home.root / "cats").rename(home.root / "felines")
     home.settle()
     home.move("701.mp4", "felines/701.mp4")
-    word = home.memory.live.of("felines")
+    word = home.store.track_record.of("felines")
     assert (word.corrected, word.agreed, word.refuted) == (2, 1, 1)
 
 
 def test_the_classifier_before_can_be_had_again(household):
     home = household(taught())
-    first = home.memory.classifiers.serving()
+    first = home.store.classifiers.serving()
     assert home.ask(do="rollback") == {"error": "there is no classifier before this one"}
     home.files({f"cats/more {number}.mp4": f"cats {number}00".encode() for number in range(1, 9)})
     home.settle(seconds=200)
-    assert home.memory.classifiers.serving() != first
+    assert home.store.classifiers.serving() != first
     assert home.ask(do="rollback") == {"labels": first.report["labels"]}
     assert home.events("rolled_back") == [{"event": "rolled_back", "labels": first.report["labels"]}]
     home.settle(seconds=200)
-    assert home.memory.classifiers.serving() == first
+    assert home.store.classifiers.serving() == first
     assert [path.name for path in home.guard.state.glob("classifier-*")] == [PurePath(first.file).name]
     home.files({"new.mp4": b"cats 900"})
     assert "new.mp4" in home.tree["cats"]
@@ -226,7 +227,7 @@ def test_what_the_owner_does_in_a_renamed_folder_is_seen(household):
     assert [line["path"] for line in home.events("withdrawn")] == [PurePath("0.mp4")]
     assert [(line["was"], line["category"]) for line in home.events("corrected")] == [("kittens", "dogs")]
     assert home.home_of("dogs/cat.mp4") == ("dogs", "owner")
-    assert not home.memory.index.known(PurePath("kittens/2.mp4"))
+    assert not home.store.videos.known(PurePath("kittens/2.mp4"))
 
 
 def test_a_folder_that_is_gone_gets_nothing_and_is_not_made_again(household):
@@ -278,7 +279,7 @@ def test_own_moves_teach_nothing_however_often_it_trains(household):
     home = household(taught())
     home.files({f"new{n}.mp4": f"cats {100 + n}".encode() for n in range(10)})
     home.restart()
-    home.sorter.learner.ask("again")
+    home.engine.retraining.ask("again")
     home.settle()
     assert [line["labels"] for line in home.events("trained")] == [40]
 
@@ -374,7 +375,7 @@ def test_forgotten_labels_teach_nothing_but_stay_where_they_are(household):
     home = household(taught())
     before = home.tree
     assert home.ask(do="forget", what="labels", category="city") == {"forgotten": 10}
-    home.sorter.learner.ask("again")
+    home.engine.retraining.ask("again")
     home.settle()
     assert home.tree == before
     assert home.events("trained")[-1]["labels"] == 30
@@ -391,7 +392,7 @@ def test_a_folder_may_be_no_category(household, role):
 def test_rules_below_an_unsorted_folder_keep_nothing_from_ending(household, rules):
     home = household(taught())
     home.files({"inbox": {".sortd.toml": b'role = "unsorted"', "later": {".sortd.toml": rules, "x.mp4": b"new 1"}}})
-    assert not home.sorter.looker.busy()
+    assert not home.engine.scanner.busy()
     assert home.tree["inbox"]["later"]["x.mp4"] == b"new 1"
     assert not [line for line in home.events("labelled") if "inbox" in str(line["path"])]
 
@@ -403,9 +404,9 @@ def test_a_folder_that_is_never_listed_keeps_nothing_from_ending(household):
             return replace(seen, folders=[folder for folder in seen.folders if folder.name != "sea"])
 
     home = household(taught(families=("cats", "dogs")))
-    home.sorter.looker._folders._library = Forgetful(home.root, levels=1, extensions=["mp4"], ignore=[])
+    home.engine.scanner._folders._library = Forgetful(home.root, levels=1, extensions=["mp4"], ignore=[])
     home.files({"sea": {"x.mp4": b"sea 1"}, "cats": {"y.mp4": b"cats 100"}})
-    assert not home.sorter.looker.busy()
+    assert not home.engine.scanner.busy()
     assert home.home_of("cats/y.mp4") == ("cats", "owner")
 
 
@@ -440,7 +441,7 @@ def test_a_file_still_open_for_writing_is_waited_for(household):
 
 def test_an_empty_mount_point_in_the_roots_place_is_not_believed(household):
     home = household(taught())
-    before = home.memory.index.tally()
+    before = home.store.videos.tally()
     home.root.rename(home.root.with_name("elsewhere"))
     home.root.mkdir()
     (home.root / "stray.mp4").write_bytes(b"cats 100")
@@ -449,13 +450,13 @@ def test_an_empty_mount_point_in_the_roots_place_is_not_believed(household):
     home.tell(Touched(PurePath("cats")))
     with pytest.raises(RootAway):
         home.wait(seconds=5)
-    assert home.memory.index.tally() == before
-    assert all(known.present for known in home.memory.categories.all())
+    assert home.store.videos.tally() == before
+    assert all(known.present for known in home.store.categories.all())
 
 
 def test_an_encoder_that_could_not_work_is_tried_again_whatever_the_clock_on_the_wall_says(household):
     home = household()
-    home.extract = lambda job: Stalled((job,), "its memory is taken")
+    home.extract = lambda job: ExtractorUnavailable((job,), "its memory is taken")
     home.files({"new.mp4": b"cats 1"})
     assert home.extracted == []
     del home.extract

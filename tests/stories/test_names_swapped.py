@@ -25,12 +25,12 @@ def pass_on(home, *renames):
 
 
 def labels(home):
-    table = home.memory.categories
+    table = home.store.categories
     return {known.name: table.labels(known.number) for known in table.all() if known.present}
 
 
 def vetoes(home, path):
-    return home.memory.index.record(home.memory.index.known(PurePath(path)).fingerprint).vetoes
+    return home.store.videos.record(home.store.videos.known(PurePath(path)).fingerprint).vetoes
 
 
 def renamed(home):
@@ -42,7 +42,7 @@ def taught_nothing(home):
     assert not home.events("corrected")
     assert not home.events("withdrawn")
     assert not home.events("step_failed")
-    seen = home.memory.index.identities()
+    seen = home.store.videos.identities()
     files = [path.relative_to(home.root) for path in home.root.rglob("*.mp4")]
     assert sorted(seen) == sorted(files)
     for path in files:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sortd.commands.demo_clips import make_clip
+from sortd.cli.demo_clips import make_clip
 from tests.stories.service import Service
 
 pytestmark = [

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sortd.domain import Vector
-from sortd.messages import Extracted
+from sortd.domain.feature import Vector
+from sortd.domain.messages import Extracted
 from tests.stories.conftest import FAMILIES, Household, taught
 
 pytestmark = pytest.mark.fault("G6")
@@ -37,9 +37,9 @@ def give(house: Household, wrong: Mapping[bytes, Mapping[str, Vector]]) -> None:
 
 
 def vector_of(house: Household, path: str, extractor: str) -> Vector | None:
-    sighting = house.memory.index.known(house.path(path))
+    sighting = house.store.videos.known(house.path(path))
     assert sighting is not None
-    return house.memory.features.of(sighting.fingerprint, house.space)[extractor].vector
+    return house.store.features.of(sighting.fingerprint, house.space)[extractor].vector
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e38, 0.0])
@@ -85,8 +85,8 @@ def test_what_an_older_sortd_kept_is_left_out_of_learning_and_named(household):
     house = household()
     house.files(taught(6, FAMILIES[:3]))
     trained = len(house.events("trained"))
-    with house.memory.transaction():
-        house.memory.database.execute(
+    with house.store.transaction():
+        house.store.database.execute(
             "UPDATE features SET vector = ? WHERE fingerprint = (SELECT fingerprint FROM files WHERE path = ?)",
             np.full(house.space.parts[0].dim, np.nan, "<f4").tobytes(),
             b"cats/3.mp4",

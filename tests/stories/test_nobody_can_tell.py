@@ -7,8 +7,8 @@ import os
 import pytest
 
 from sortd.disk.library import Library
-from sortd.disk.writers import Writers
-from sortd.service.looking import DOUBTED_TIMES
+from sortd.disk.open_writers import Writers
+from sortd.engine.scanner import DOUBTED_TIMES
 
 
 class Mute(Library):
@@ -21,7 +21,7 @@ class Mute(Library):
 @pytest.fixture
 def mute(household):
     home = household(watch={"settle_seconds": 2.0})
-    home.sorter.looker._library = Mute(home.root, levels=1, extensions=["mp4"], ignore=[])
+    home.engine.scanner._library = Mute(home.root, levels=1, extensions=["mp4"], ignore=[])
     return home
 
 
@@ -30,11 +30,11 @@ def test_what_nobody_can_tell_of_waits_longer_and_is_looked_at_then(mute):
     (mute.root / "clip.mp4").write_bytes(b"clip")
     mute.settle(seconds=2.0 * DOUBTED_TIMES)
     assert mute.extracted == []
-    assert not mute.sorter.idle()
+    assert not mute.engine.idle()
 
     mute.wait(seconds=10)
     assert mute.extracted == [b"clip"]
-    assert mute.sorter.idle()
+    assert mute.engine.idle()
 
 
 @pytest.mark.fault("K13")

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from sortd.config import Config
-from sortd.disk.guard import Guard, root_of
-from sortd.disk.marker import MARKER, marker_of
+from sortd.config.settings import Settings
+from sortd.disk.library_marker import MARKER, marker_of
+from sortd.disk.root_guard import RootGuard, root_of
 from sortd.disk.watch import watch
-from sortd.errors import ConfigError, LibraryUnavailable
+from sortd.domain.errors import ConfigError, LibraryUnavailable
+from sortd.domain.messages import Message
+from sortd.extract.registry import feature_space
 from sortd.learn.classifier import Classifier
-from sortd.messages import Message
-from sortd.service.opening import feature_space
-from sortd.store.decisions import DecisionLog
-from sortd.store.memory import Memory
+from sortd.store.decision_log import DecisionLog
+from sortd.store.store import Store
 from tests.accounts import STRANGER, as_account, with_accounts
 from tests.folders import make
 from tests.stories.conftest import taught
@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 def library(root: Path, state: Path | None = None) -> Path:
     """Make it one; its state directory."""
-    with Guard.open(root, state=state) as guard:
+    with RootGuard.open(root, state=state) as guard:
         return guard.state
 
 
@@ -276,13 +276,13 @@ def test_a_stranger_who_has_locked_a_marker_that_all_could_read_keeps_nobody_out
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
         assert stranger.stdout
         assert stranger.stdout.readline() == "locked\n"
-        with Guard.open(root, state=None) as guard:
+        with RootGuard.open(root, state=None) as guard:
             assert str(STRANGER) in guard.was_locked_by
             assert guard.here() is None
             with pytest.raises(LibraryUnavailable, match=f"served by process {os.getpid()}"):
-                Guard.open(root, state=None)
+                RootGuard.open(root, state=None)
         stranger.kill()
-    with Guard.open(root, state=None) as guard:
+    with RootGuard.open(root, state=None) as guard:
         assert guard.was_locked_by == ""
 
 
@@ -292,7 +292,7 @@ def test_a_stranger_who_has_locked_a_marker_that_all_could_read_keeps_nobody_out
 def test_a_stranger_who_has_locked_what_all_could_open_in_the_state_keeps_nobody_out(open_folder, name):
     root, state = make(open_folder / "Videos", {"clip.mp4": b"clip"}), open_folder / "state"
     library(root, state)
-    Memory.open(state, feature_space(Config())).database.close()
+    Store.open(state, feature_space(Settings())).database.close()
     for path in (state, *state.iterdir()):
         path.chmod(0o777 if path.is_dir() else 0o666)  # as an earlier sortd left them, where the umask was 0
     script = """
@@ -307,14 +307,14 @@ input()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
         assert stranger.stdout
         assert stranger.stdout.readline() == "locked\n"
-        with Guard.open(root, state=state):
-            memory = Memory.open(state, feature_space(Config()))
-            memory.database.write_note("said", "something")
-            memory.database.close()
+        with RootGuard.open(root, state=state):
+            store = Store.open(state, feature_space(Settings()))
+            store.database.write_note("said", "something")
+            store.database.close()
             with pytest.raises(LibraryUnavailable, match="already served"):
-                Guard.open(root, state=state)
+                RootGuard.open(root, state=state)
         stranger.kill()
-    assert Memory.open(state, feature_space(Config()), query_only=True).database.note("said") == "something"
+    assert Store.open(state, feature_space(Settings()), query_only=True).database.note("said") == "something"
 
 
 @contextlib.contextmanager
@@ -394,13 +394,13 @@ def test_a_state_directory_that_another_account_offers_is_not_used(open_folder):
 @pytest.mark.parametrize("command", [["pause"], ["run", "--once"], ["undo"], ["resume"], ["check", "--retry"]])
 def test_a_strangers_command_fails_and_leaves_no_trace(open_folder, command, readable):
     root = make(open_folder / "Videos", {"clip.mp4": b"clip"})
-    with Guard.open(root, state=None) as guard:
+    with RootGuard.open(root, state=None) as guard:
         state = guard.state
-        memory = Memory.open(state, feature_space(Config()))
-        decisions = DecisionLog(memory.database, root / ".sortd/decisions.jsonl")
+        store = Store.open(state, feature_space(Settings()))
+        decisions = DecisionLog(store.database, root / ".sortd/decisions.jsonl")
         decisions.note("labelled", at=1.0, video="00", category="cats")
         decisions.flush()
-        memory.database.close()
+        store.database.close()
     for path in (root, root / "clip.mp4"):
         path.chmod(0o777)
     if readable:  # as an earlier sortd left them

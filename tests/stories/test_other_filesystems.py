@@ -41,8 +41,8 @@ def test_where_no_move_is_safe_none_is_made_and_the_owner_is_told_once(on_fuse):
     assert not home.events("moved")
     assert home.tree == taught() | {"cats 90.mp4": b"cats 90", "cats 90.srt": b"meow", "dogs 91.mp4": b"dogs 91"}
     assert home.home_of("cats 90.mp4") == (None, None)
-    assert home.memory.index.tally().labelled == 40
-    assert home.memory.journal.open_count() == 0
+    assert home.store.videos.tally().labelled == 40
+    assert home.store.journal.open_count() == 0
 
 
 @pytest.mark.fault("K1")

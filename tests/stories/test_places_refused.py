@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sortd.commands.demo import show
-from sortd.commands.units import MADE, ServiceProblem, Unit, install
-from sortd.config import load
-from sortd.disk.guard import Guard
-from sortd.errors import ConfigError, SortdError
-from sortd.places import lies_in
-from sortd.service.opening import check_log
+from sortd.cli.demo import show
+from sortd.cli.service_units import MADE, ServiceProblem, Unit, install
+from sortd.config.path_containment import lies_in
+from sortd.config.settings import load
+from sortd.disk.root_guard import RootGuard
+from sortd.domain.errors import ConfigError, SortdError
+from sortd.engine.engine_assembly import check_log
 from tests.accounts import STRANGER, as_account, with_accounts
 from tests.faults.kit import as_root, bind
 from tests.folders import make
@@ -125,13 +125,13 @@ def test_a_log_of_its_own_goes_on(root, settings, tmp_path, already):
 def test_an_export_writes_over_nothing_but_an_earlier_one(root, settings, tmp_path):
     config = settings()
     assert sortd("pause", "--config", config).returncode == 1  # none yet
-    from sortd.config import Config  # noqa: PLC0415
-    from sortd.disk.guard import Guard  # noqa: PLC0415
-    from sortd.service.opening import feature_space  # noqa: PLC0415
-    from sortd.store.memory import Memory  # noqa: PLC0415
+    from sortd.config.settings import Settings  # noqa: PLC0415
+    from sortd.disk.root_guard import RootGuard  # noqa: PLC0415
+    from sortd.extract.registry import feature_space  # noqa: PLC0415
+    from sortd.store.store import Store  # noqa: PLC0415
 
-    with Guard.open(root, state=tmp_path / "state") as guard:
-        Memory.open(guard.state, feature_space(Config())).database.close()
+    with RootGuard.open(root, state=tmp_path / "state") as guard:
+        Store.open(guard.state, feature_space(Settings())).database.close()
 
     def export(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
         return sortd("export", folder, "--format", "npz", "--config", config, *more)
@@ -206,14 +206,14 @@ def test_a_log_among_what_is_kept_has_a_name_of_its_own(root, settings, tmp_path
     for _ in range(2):
         with pytest.raises(ConfigError, match="among what sortd keeps"):
             check_log(wished)
-        with Guard.open(root, state=state):  # then the files are there
+        with RootGuard.open(root, state=state):  # then the files are there
             pass
     check_log(load(settings(state / "sortd.log"), environ={}))
 
 
 @pytest.mark.fault("K5")
 def test_a_log_among_what_is_kept_of_another_library_is_refused(settings, tmp_path):
-    with Guard.open(make(tmp_path / "Films", {}), state=tmp_path / "other"):
+    with RootGuard.open(make(tmp_path / "Films", {}), state=tmp_path / "other"):
         pass
     with pytest.raises(ConfigError, match="among what sortd keeps"):
         check_log(load(settings(tmp_path / "other" / "index.db-journal"), environ={}))
@@ -222,7 +222,7 @@ def test_a_log_among_what_is_kept_of_another_library_is_refused(settings, tmp_pa
 @pytest.mark.fault("K5")
 def test_a_log_in_a_library_that_is_not_the_one_of_the_settings_is_refused(settings, tmp_path):
     other = make(tmp_path / "Films", {"noir": {"film.mp4": PRECIOUS}})
-    with Guard.open(other, state=tmp_path / "other"):
+    with RootGuard.open(other, state=tmp_path / "other"):
         pass
     with pytest.raises(ConfigError, match="outside the library"):
         check_log(load(settings(other / "noir" / "sortd.log"), environ={}))
@@ -246,7 +246,7 @@ def test_a_log_that_root_begins_is_its_service_s_to_go_on_with(open_folder):
     config.write_text(f'[library]\nroot = "{root}"\n[state]\ndir = "{open_folder}/state"\n[log]\nfile = "{log}"\n')
     owner = [*as_account(), *SORTD, "pause", "--config", str(config)]
     environ = {**os.environ, "HOME": str(open_folder)}
-    with Guard.open(root, state=open_folder / "state"):
+    with RootGuard.open(root, state=open_folder / "state"):
         pass
     for path in (open_folder, *open_folder.rglob("*")):
         os.chown(path, STRANGER, STRANGER)

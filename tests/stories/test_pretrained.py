@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sortd.commands.demo_clips import FAMILIES, make_clip
+from sortd.cli.demo_clips import FAMILIES, make_clip
 from tests.checkpoints import TINY_CLIP, random_clip, save_archive, save_whisper, talking_whisper
 from tests.stories.service import Service
 
@@ -78,7 +78,7 @@ def worker(home: Service) -> int | None:
             command = Path(f"/proc/{process}/cmdline").read_bytes()
         except OSError:
             continue  # it ended while we looked
-        if b"sortd.service.extracting:extraction" in command:
+        if b"sortd.workers.extraction_worker:extraction" in command:
             return process
     return None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sortd.domain import Placer
+from sortd.domain.video import Placer
 from tests.stories.conftest import Household, taught
 
 New = Callable[..., Household]
@@ -17,7 +17,7 @@ New = Callable[..., Household]
 
 def state(hers: Household) -> dict[str, Any]:
     """What is held of every video of two categories, by its path in the index whether or not it rests."""
-    rows = hers.memory.database.execute(
+    rows = hers.store.database.execute(
         "SELECT f.path, c.name, v.placed_by FROM files f JOIN videos v ON v.fingerprint = f.fingerprint"
         " LEFT JOIN categories c ON c.id = v.home ORDER BY f.path"
     )
@@ -25,11 +25,11 @@ def state(hers: Household) -> dict[str, Any]:
 
 
 def vetoes(hers: Household) -> int:
-    return int(hers.memory.database.execute("SELECT count(*) FROM vetoes").fetchone()[0])
+    return int(hers.store.database.execute("SELECT count(*) FROM vetoes").fetchone()[0])
 
 
 def teaching(hers: Household) -> set[str]:
-    return {name for _, _, name in hers.memory.features.labels(hers.memory.space)}
+    return {name for _, _, name in hers.store.features.labels(hers.store.space)}
 
 
 def lose_index(hers: Household) -> None:
@@ -82,7 +82,7 @@ def test_labels_rest_while_a_rule_stands_and_come_back_when_it_goes(
     if b"other" not in rules and b"unsorted" not in rules:  # a lesson leaves those out by their role
         assert teaching(hers) == {"dogs"}
     assert not hers.events("videos_vanished")
-    assert not hers.sorter.decider.halted
+    assert not hers.engine.pending_decisions.halted
 
     (hers.root / "cats/.sortd.toml").unlink()
     hers.settle()
@@ -112,7 +112,7 @@ def test_labels_rest_while_the_settings_leave_their_files_out(household: New, se
     hers.settle()
     touch_all(hers)
     assert not hers.events("videos_vanished")
-    assert not hers.sorter.decider.halted
+    assert not hers.engine.pending_decisions.halted
     hers.kill()
     hers.config = usual
     hers.start()
@@ -196,9 +196,9 @@ def test_a_folder_that_is_renamed_while_a_rule_stands_in_it_keeps_all_that_was_h
     household: New, role: str, when: str
 ) -> None:
     hers = household(taught(6, ("cats", "dogs")))
-    with hers.memory.transaction():  # one of them was placed by sortd
-        record = hers.memory.index.record(hers.memory.index.known(PurePath("cats/1.mp4")).fingerprint)  # type: ignore[union-attr]
-        hers.memory.index.keep(replace(record, placed_by=Placer.SORTD))
+    with hers.store.transaction():  # one of them was placed by sortd
+        record = hers.store.videos.record(hers.store.videos.known(PurePath("cats/1.mp4")).fingerprint)  # type: ignore[union-attr]
+        hers.store.videos.keep(replace(record, placed_by=Placer.SORTD))
     expected = {path.replace("cats/", "felines/"): held for path, held in state(hers).items() if "cats" in path}
     expected = {path: ("felines", placer) for path, (_, placer) in expected.items()}
 

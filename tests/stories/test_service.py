@@ -22,7 +22,7 @@ import av
 import numpy as np
 import pytest
 
-from sortd.commands.demo_clips import FAMILIES, make_clip
+from sortd.cli.demo_clips import FAMILIES, make_clip
 from tests.stories.service import SORTD, Service
 from tests.waiting import PATIENCE_SECONDS, until, was_quick
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from sortd.commands.demo_clips import AMBIGUOUS, FAMILIES, make_clip
+from sortd.cli.demo_clips import AMBIGUOUS, FAMILIES, make_clip
 from tests.folders import read
 from tests.stories.service import SORTD, Service
 from tests.waiting import PATIENCE_SECONDS

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 import pytest
 
-from sortd.messages import Touched
+from sortd.domain.messages import Touched
 from tests.stories.conftest import taught
 
 pytestmark = pytest.mark.fault("K8")
@@ -26,7 +26,7 @@ def replaced(home, old, new, content, *, beside=False):
 
 
 def vetoes(home, path):
-    return home.memory.index.record(home.memory.index.known(PurePath(path)).fingerprint).vetoes
+    return home.store.videos.record(home.store.videos.known(PurePath(path)).fingerprint).vetoes
 
 
 def taken_out(household):
@@ -63,15 +63,15 @@ def test_a_placement_that_is_transcoded_stays_a_placement(household, beside):
     assert len(home.events("labelled")) == before
     home.move("cats/new.mkv", "new.mkv")  # and the owner's correction of it counts as one
     assert vetoes(home, "new.mkv") == {"cats"}
-    assert home.memory.live.of("cats").corrected == 1
+    assert home.store.track_record.of("cats").corrected == 1
 
 
 def test_a_label_that_is_transcoded_stays_a_label(household):
     home = household(taught())
     replaced(home, "cats/3.mp4", "cats/3.mkv", b"cats 3 encoded anew")
     assert home.home_of("cats/3.mkv") == ("cats", "owner")
-    number = next(known.number for known in home.memory.categories.all() if known.name == "cats")
-    assert home.memory.categories.labels(number) == 10
+    number = next(known.number for known in home.store.categories.all() if known.name == "cats")
+    assert home.store.categories.labels(number) == 10
 
 
 def test_content_that_is_replaced_under_its_name_stays_what_it_was(household):

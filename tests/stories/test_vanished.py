@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sortd.messages import RescanDue, Tick
+from sortd.domain.messages import RescanDue, Tick
 from tests.faults.kit import as_root, bind, tmpfs
 from tests.stories.conftest import taught
 
@@ -18,7 +18,7 @@ def many():
 
 
 def standing(home):
-    return {known.name for known in home.memory.categories.all() if known.present}
+    return {known.name for known in home.store.categories.all() if known.present}
 
 
 def vanish(home, *folders):
@@ -45,14 +45,14 @@ def test_whole_folders_that_vanish_are_waited_for(household):
     (line,) = home.events("videos_vanished")
     assert (line["count"], line["of"]) == (60, 120)
     assert "sortd resume --vanished" in line["cure"]
-    assert home.sorter.status()["state"] == "paused"
-    assert "60 of 120 videos vanished" in home.sorter.status()["why"]
+    assert home.engine.status()["state"] == "paused"
+    assert "60 of 120 videos vanished" in home.engine.status()["why"]
     assert standing(home) == {"cats", "dogs", "sea", "city"}
     assert "new.mp4" in home.tree
     assert len(home.events("trained")) == trained
     bring_back()
     assert home.events("videos_back")
-    assert home.sorter.status()["state"] == "idle"
+    assert home.engine.status()["state"] == "idle"
     assert "new.mp4" in home.tree["sea"]
     assert home.home_of("cats/0.mp4") == ("cats", "owner")
     assert not home.events("withdrawn")
@@ -65,7 +65,7 @@ def test_the_brake_holds_over_a_restart(household):
     home.restart()
     home.restart()
     home.files({"new.mp4": b"sea 100"})
-    assert home.sorter.status()["state"] == "paused"
+    assert home.engine.status()["state"] == "paused"
     assert "new.mp4" in home.tree
     bring_back()
     assert "new.mp4" in home.tree["sea"]
@@ -77,10 +77,10 @@ def test_a_loss_while_sortd_was_off_is_waited_for_too(household):
     bring_back = vanish(home, "cats", "dogs")
     home.start()
     home.settle()
-    assert home.sorter.status()["state"] == "paused"
+    assert home.engine.status()["state"] == "paused"
     assert standing(home) == {"cats", "dogs", "sea", "city"}
     bring_back()
-    assert home.sorter.status()["state"] == "idle"
+    assert home.engine.status()["state"] == "idle"
 
 
 def test_resume_takes_them_for_deleted(household):
@@ -88,7 +88,7 @@ def test_resume_takes_them_for_deleted(household):
     vanish(home, "cats", "dogs")
     home.settle()
     assert home.ask(do="resume", vanished=True) == {"paused": False, "vanished": 60}
-    assert home.sorter.status()["state"] == "idle"
+    assert home.engine.status()["state"] == "idle"
     assert standing(home) == {"sea", "city"}
     home.files({"new.mp4": b"sea 100"})
     assert "new.mp4" in home.tree["sea"]
@@ -110,14 +110,14 @@ def test_some_that_stay_away_are_no_mass_any_more(household):
 def test_folders_that_vanish_one_by_one_are_counted_together(household):
     home = household(many())
     vanish(home, "cats")
-    with home.memory.transaction():
-        home.sorter.looker._refresh_folders()  # for a hint from elsewhere, while those below still have to settle
+    with home.store.transaction():
+        home.engine.scanner._refresh_folders()  # for a hint from elsewhere, while those below still have to settle
     vanish(home, "dogs")
-    with home.memory.transaction():
-        home.sorter.looker._refresh_folders()
+    with home.store.transaction():
+        home.engine.scanner._refresh_folders()
     assert standing(home) == {"dogs", "sea", "city"}
     home.settle()
-    assert home.sorter.status()["state"] == "paused"
+    assert home.engine.status()["state"] == "paused"
     assert standing(home) == {"dogs", "sea", "city"}
 
 
@@ -136,7 +136,7 @@ def test_what_only_moved_did_not_vanish(household, deed):
         cats.rmdir()
     home.settle()
     assert not home.events("videos_vanished")
-    assert home.sorter.status()["state"] == "idle"
+    assert home.engine.status()["state"] == "idle"
     assert "cats" not in standing(home)
 
 
@@ -146,7 +146,7 @@ def test_a_move_seen_half_moves_and_teaches_nothing_meanwhile(household):
     bring_back = vanish(home, "cats", "dogs")
     home.tell(RescanDue("the first half"))
     home.tell(Tick())
-    assert home.sorter.looker.brake.held
+    assert home.engine.scanner.loss_guard.held
     assert not home.events("videos_vanished")
     assert "new.mp4" in home.tree
     bring_back()
@@ -183,7 +183,7 @@ def test_nothing_is_filed_under_the_mount_point_of_an_unplugged_category(househo
         for name, content in {"second.mp4": b"sea 101", "third.mp4": b"sea 102"}.items():
             home.files({name: content})
             home.settle(seconds=700)
-            if home.sorter.status()["state"] == "paused":
+            if home.engine.status()["state"] == "paused":
                 home.ask(do="resume", vanished=True)
         home.restart()
         assert not home.tree["sea"]
@@ -201,7 +201,7 @@ def test_a_disk_unplugged_between_the_look_and_the_move_gets_nothing_under_its_m
     with holding(disk, sea):
         with bind(disk, sea):
             home.settle()
-            filed = home.sorter.filer.file
+            filed = home.engine.moves.file
 
             def unplugged(sighting, move):
                 subprocess.run(["umount", sea], check=True)
@@ -210,10 +210,10 @@ def test_a_disk_unplugged_between_the_look_and_the_move_gets_nothing_under_its_m
                 finally:
                     subprocess.run(["mount", "--bind", disk, sea], check=True)
 
-            home.sorter.filer.file = unplugged
+            home.engine.moves.file = unplugged
             home.files({"late.mp4": b"sea 100"})
             assert "late.mp4" in home.tree
-            home.sorter.filer.file = filed
+            home.engine.moves.file = filed
             home.settle(seconds=700)
             assert "late.mp4" in home.tree["sea"]
         assert not home.tree["sea"]
@@ -229,11 +229,11 @@ def test_plain_resume_accepts_no_loss_and_lifts_nothing(household):
     assert set(told) == {"error"}
     assert "60 of 120 videos vanished" in told["error"]
     assert "`sortd resume --vanished`" in told["error"]
-    assert home.sorter.decider.paused
-    assert home.sorter.looker.brake.held
+    assert home.engine.pending_decisions.paused
+    assert home.engine.scanner.loss_guard.held
     assert home.ask(do="resume", vanished=True) == {"paused": False, "vanished": 60}
-    assert not home.sorter.decider.paused
-    assert not home.sorter.looker.brake.held
+    assert not home.engine.pending_decisions.paused
+    assert not home.engine.scanner.loss_guard.held
 
 
 @pytest.mark.fault("G16")

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from sortd.commands import report
-from sortd.commands.closest import closest
-from sortd.commands.facts import explain, reading
-from sortd.commands.status import status
-from sortd.messages import RetrainDue
+from sortd.cli import text_output
+from sortd.daemon.control_socket import ask
+from sortd.domain.messages import RetrainDue
+from sortd.views.library_reader import reading
+from sortd.views.library_status import status
+from sortd.views.most_instructive_videos import closest
+from sortd.views.video_details import explain
 from tests.folders import make
 from tests.stories.conftest import Household, taught
 
@@ -20,7 +22,7 @@ Make = Callable[..., Household]
 
 
 def categories(house: Household) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in status(house.config)["categories"]}
+    return {one["name"]: one for one in status(house.config, ask=ask)["categories"]}
 
 
 def explained(house: Household, path: str) -> dict[str, Any]:
@@ -98,21 +100,21 @@ def test_status_says_no_longer_what_was_true_before_the_owner_filed_more(househo
 
 def test_a_slip_of_the_hand_is_told_until_it_is_mended(household: Make, capsys: pytest.CaptureFixture[str]) -> None:
     house = household(taught())
-    assert status(house.config)["suspects"] == []
+    assert status(house.config, ask=ask)["suspects"] == []
     house.files({"cats": {"slip.mp4": b"dogs 99"}})
     house.tell(RetrainDue("a test"))
     house.settle()
-    (suspect,) = status(house.config)["suspects"]
+    (suspect,) = status(house.config, ask=ask)["suspects"]
     assert (suspect["path"], suspect["category"], suspect["like"]) == ("cats/slip.mp4", "cats", "dogs")
     assert 0.5 < suspect["confidence"] <= 1
-    report.status(status(house.config))
+    text_output.status(status(house.config, ask=ask))
     assert "\nmay be misfiled: cats/slip.mp4 looks like dogs\n" in capsys.readouterr().out
     told = explained(house, "cats/slip.mp4")
-    report.explain(told, names={})
+    text_output.explain(told, names={})
     assert f"\nlooks more like dogs ({told['suspect']['confidence']:.2f})\n" in capsys.readouterr().out
     assert explained(house, "cats/1.mp4")["suspect"] is None
     house.move("cats/slip.mp4", "dogs/slip.mp4")
-    assert status(house.config)["suspects"] == []
+    assert status(house.config, ask=ask)["suspects"] == []
     assert explained(house, "dogs/slip.mp4")["suspect"] is None
 
 
@@ -142,6 +144,6 @@ def test_before_anything_was_learned_any_video_is_as_good(household: Make) -> No
 def test_asked_for_more_than_can_be_compared_it_tells_the_rest_too(
     household: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sortd.commands.closest.COMPARED", 2)
+    monkeypatch.setattr("sortd.views.most_instructive_videos.COMPARED", 2)
     house = household({f"{name}.mp4": f"cats {name}".encode() for name in "abcde"})
     assert closest_to(house, 10) == [f"{name}.mp4" for name in "abcde"]

@@ -11,9 +11,13 @@ from pathlib import Path, PurePath
 import pytest
 
 from sortd.disk.library import Library
-from sortd.domain import Category, Fault, FeatureSpace, Fingerprint, Identity, MovePlan, MoveTo, Part, Sighting
-from sortd.judgement.categories import Folder
-from sortd.store.memory import Memory
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import MoveTo
+from sortd.domain.feature import Fault, FeatureSpace, SpacePart
+from sortd.domain.move_plan import MovePlan
+from sortd.domain.video import FileIdentity, Fingerprint, Sighting
+from sortd.judgement.category_diff import Folder
+from sortd.store.store import Store
 from tests.stories.conftest import taught
 
 FAR = [
@@ -43,12 +47,12 @@ def test_a_damaged_file_that_is_mended_in_place_with_its_time_kept_is_looked_at_
     home = household()
     home.broken[b"damaged!"] = Fault.DAMAGED
     home.files({"clip.mp4": b"damaged!"})
-    assert home.memory.backlog.set_aside()
+    assert home.store.backlog.set_aside()
 
     mend_in_place(home.root / "clip.mp4", b"mended!!")
     home.settle()
 
-    assert home.memory.backlog.set_aside() == []
+    assert home.store.backlog.set_aside() == []
     assert home.extracted == [b"damaged!", b"mended!!"]
 
 
@@ -59,14 +63,14 @@ def test_what_is_mended_where_no_fingerprint_reads_is_tried_again_too(household)
     content = b"\0" * size
     home.broken[content] = Fault.DAMAGED
     home.files({"clip.mp4": content})
-    before = home.memory.backlog.set_aside()[0].fingerprint
+    before = home.store.backlog.set_aside()[0].fingerprint
 
     mended = content[:400_000] + b"mended" + content[400_006:]
     mend_in_place(home.root / "clip.mp4", mended)
     home.settle()
 
-    assert home.memory.index.known(PurePath("clip.mp4")).fingerprint == before
-    assert home.memory.backlog.set_aside() == []
+    assert home.store.videos.known(PurePath("clip.mp4")).fingerprint == before
+    assert home.store.backlog.set_aside() == []
     assert home.extracted == [content, mended]
 
 
@@ -87,7 +91,7 @@ def test_a_new_name_mode_or_link_costs_no_second_extraction_and_teaches_nothing(
     assert home.extracted == extracted
     assert home.events("labelled") == labels
     assert not any(home.events(event) for event in ("corrected", "withdrawn", "confirmed"))
-    assert [aside.path for aside in home.memory.backlog.set_aside()] == [PurePath("worse.mp4")]
+    assert [aside.path for aside in home.store.backlog.set_aside()] == [PurePath("worse.mp4")]
 
 
 @pytest.mark.fault("K12")
@@ -98,7 +102,7 @@ def test_a_copy_whose_status_alone_changed_still_stands_where_it_stood(household
 
     (home.root / "cats/0.mp4").chmod(0o600)
     (home.root / "copy.mp4").unlink()
-    home.sorter.looker.touch(PurePath("copy.mp4"))
+    home.engine.scanner.touch(PurePath("copy.mp4"))
     home.wait(seconds=20)
 
     assert home.home_of("cats/0.mp4") == ("cats", "owner")
@@ -111,16 +115,16 @@ def test_a_mount_that_gives_other_numbers_costs_no_extraction_and_teaches_nothin
     home = household(taught(3, ("cats",)))
     home.files({"clip.mp4": b"clip"})
     extracted, told = list(home.extracted), len(home.log)
-    with home.memory.transaction():
-        for path, seen in home.memory.index.identities().items():
-            home.memory.index.complete(path, replace(seen.identity, **other))
+    with home.store.transaction():
+        for path, seen in home.store.videos.identities().items():
+            home.store.videos.complete(path, replace(seen.identity, **other))
 
     home.restart()
 
     assert home.extracted == extracted
     assert home.log[told:] == []
     path = PurePath("clip.mp4")
-    assert home.memory.index.known(path).identity == home.library.stat(path)
+    assert home.store.videos.known(path).identity == home.library.stat(path)
 
 
 @pytest.mark.fault("K12")
@@ -137,31 +141,31 @@ def test_an_index_from_before_is_completed_without_a_look_at_any_video(household
 
     assert home.extracted == extracted
     path = PurePath("cats/0.mp4")
-    assert home.memory.index.known(path).identity == home.library.stat(path)
+    assert home.store.videos.known(path).identity == home.library.stat(path)
 
 
 @pytest.mark.fault("G1")
 @pytest.mark.parametrize("value", FAR)
 def test_any_number_that_a_filesystem_can_give_is_kept(tmp_path, value):
-    memory = Memory.open(tmp_path, FeatureSpace((Part("visual", "1", 3),)))
-    identity = Identity(value, 2**63 - 1, value, value, value)
-    clip, cats = Fingerprint("clip"), Category("cats")
-    with memory.transaction():
-        memory.categories.add(Folder(cats, value, value))
-        memory.index.see(Sighting(PurePath("clip.mp4"), clip, identity), now=1.0)
-        (job,) = memory.backlog.next_jobs(1, labelled_first=True)
-        memory.backlog.begin([job])
+    store = Store.open(tmp_path, FeatureSpace((SpacePart("visual", "1", 3),)))
+    identity = FileIdentity(value, 2**63 - 1, value, value, value)
+    clip, cats = Fingerprint("clip"), CategoryName("cats")
+    with store.transaction():
+        store.categories.add(Folder(cats, value, value))
+        store.videos.see(Sighting(PurePath("clip.mp4"), clip, identity), now=1.0)
+        (job,) = store.backlog.next_jobs(1, labelled_first=True)
+        store.backlog.begin([job])
         plan = MovePlan(((PurePath("clip.mp4"), PurePath("cats/clip.mp4")),))
         of = {PurePath("clip.mp4"): identity}
-        number = memory.journal.intend(clip, plan, MoveTo(cats, 1.0), identities=of, now=1.0, began_ns=value)
+        number = store.journal.intend(clip, plan, MoveTo(cats, 1.0), identities=of, now=1.0, began_ns=value)
 
     assert job.identity == identity
-    assert memory.index.known(PurePath("clip.mp4")).identity == identity
-    assert memory.categories.stands(Folder(cats, value, value))
-    assert memory.categories.standing() == {Folder(cats, value, value)}
-    entry = memory.journal.entry(number)
+    assert store.videos.known(PurePath("clip.mp4")).identity == identity
+    assert store.categories.stands(Folder(cats, value, value))
+    assert store.categories.standing() == {Folder(cats, value, value)}
+    entry = store.journal.entry(number)
     assert (entry.steps[0].identity, entry.began_ns) == (identity, value)
-    memory.database.close()
+    store.database.close()
 
 
 class Strange(Library):
@@ -183,8 +187,8 @@ class Strange(Library):
 def test_what_nobody_foresaw_of_one_file_is_told_once_and_the_others_go_on(household):
     home = household(taught(3, ("cats",)))
     home.library = Strange(home.root, levels=1, extensions=["mp4"], ignore=[])
-    home.sorter.looker._library = home.library
-    home.sorter.looker._deeds._library = home.library
+    home.engine.scanner._library = home.library
+    home.engine.scanner._owner_actions._library = home.library
 
     home.files({"huge.mp4": b"huge", "worst.mp4": b"worst", "clip.mp4": b"clip", "cats": {"new.mp4": b"new"}})
     home.settle()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortd.domain import Category, Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
 from sortd.judgement.decide import decide
 
-CATS, DOGS = Category("cats"), Category("dogs")
+CATS, DOGS = CategoryName("cats"), CategoryName("dogs")
 SURE = Prediction(((CATS, 0.97), (DOGS, 0.03)), distance=0.1)
 POLICY = Policy({CATS: 0.9, DOGS: 0.9}, min_margin=0.2, max_distance=0.3, min_examples=4)
 TEN_EACH = {CATS: 10, DOGS: 10}
@@ -22,9 +23,9 @@ def decision(
     prediction: Prediction | None = SURE,
     policy: Policy = POLICY,
     *,
-    vetoes: Container[Category] = (),
-    examples: Mapping[Category, int] = TEN_EACH,
-    trust: Mapping[Category, Trust] | None = None,
+    vetoes: Container[CategoryName] = (),
+    examples: Mapping[CategoryName, int] = TEN_EACH,
+    trust: Mapping[CategoryName, Trust] | None = None,
 ) -> Decision:
     return decide(prediction, policy, vetoes=vetoes, examples=examples, trust=trust or {})
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortd.judgement.calibrate import threshold_for
 from sortd.judgement.forecast import growth_until_moves, labels_until_moves
+from sortd.judgement.thresholds import threshold_for
 
 
 def growth(*pairs: tuple[float, bool], target: float = 0.95, weights: list[float] | None = None) -> float:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sortd.domain import Vector
+from sortd.domain.feature import Vector
 from sortd.judgement.novelty import (
     are_far,
     as_the_unsorted,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sortd.disk.move import plan_move
-from sortd.errors import MoveRefused
+from sortd.domain.errors import MoveRefused
 
 TAILS = [".srt", ".en.srt", ".info.json", ".description", ".jpg"]
 

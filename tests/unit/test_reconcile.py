@@ -4,21 +4,22 @@ from pathlib import PurePath
 
 import pytest
 
-from sortd.domain import Category, Fingerprint, Place, Placer, Record
+from sortd.domain.category import CategoryName, Location
+from sortd.domain.video import Fingerprint, Placer, Record
 from sortd.judgement.reconcile import Confirmed, Labelled, Returned, Withdrawn, apply, reconcile
 
 CLIP = Fingerprint("clip")
-CATS, DOGS = Category("cats"), Category("dogs")
+CATS, DOGS = CategoryName("cats"), CategoryName("dogs")
 NEW = Record(CLIP)
 LABEL = Record(CLIP, CATS, Placer.OWNER)
 PLACEMENT = Record(CLIP, CATS, Placer.SORTD)
 
 
-def standing(*paths: str) -> frozenset[Place]:
+def standing(*paths: str) -> frozenset[Location]:
     places = (PurePath(path) for path in paths)
     return frozenset(
-        Place(
-            Category(p.parts[0]) if len(p.parts) > 1 else None,
+        Location(
+            CategoryName(p.parts[0]) if len(p.parts) > 1 else None,
             PurePath(*p.parts[-1:] if len(p.parts) == 1 else p.parts[1:]),
         )
         for p in places

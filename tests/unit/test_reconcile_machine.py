@@ -8,12 +8,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sortd.domain import Category, Fingerprint, Place, Placer, Record
+from sortd.domain.category import CategoryName, Location
+from sortd.domain.video import Fingerprint, Placer, Record
 from sortd.judgement.reconcile import apply, reconcile
 
-FOLDERS = [None, Category("cats"), Category("dogs")]
+FOLDERS = [None, CategoryName("cats"), CategoryName("dogs")]
 NAMES = ["a.mp4", "b.mp4"]
-PLACES = [Place(folder, PurePath(name)) for folder in FOLDERS for name in NAMES]
+PLACES = [Location(folder, PurePath(name)) for folder in FOLDERS for name in NAMES]
 CLIP = Fingerprint("clip")
 
 
@@ -22,10 +23,10 @@ class OwnerAndSorter(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.disk: set[Place] = {PLACES[0]}
-        self.looked: frozenset[Place] = frozenset()
+        self.disk: set[Location] = {PLACES[0]}
+        self.looked: frozenset[Location] = frozenset()
         self.record = Record(CLIP)
-        self.open_move: tuple[Place, Place] | None = None
+        self.open_move: tuple[Location, Location] | None = None
 
     def look(self) -> None:
         self.recover()
@@ -39,18 +40,18 @@ class OwnerAndSorter(RuleBasedStateMachine):
         self.looked = now | (self.looked if not now else frozenset())
 
     @rule(start=st.sampled_from(PLACES), end=st.sampled_from(PLACES))
-    def the_owner_moves_it(self, start: Place, end: Place) -> None:
+    def the_owner_moves_it(self, start: Location, end: Location) -> None:
         if start in self.disk and end not in self.disk:
             self.disk.remove(start)
             self.disk.add(end)
 
     @rule(start=st.sampled_from(PLACES), end=st.sampled_from(PLACES))
-    def the_owner_copies_it(self, start: Place, end: Place) -> None:
+    def the_owner_copies_it(self, start: Location, end: Location) -> None:
         if start in self.disk:
             self.disk.add(end)
 
     @rule(place=st.sampled_from(PLACES))
-    def the_owner_deletes_a_copy(self, place: Place) -> None:
+    def the_owner_deletes_a_copy(self, place: Location) -> None:
         self.disk.discard(place)
 
     @rule()
@@ -63,10 +64,10 @@ class OwnerAndSorter(RuleBasedStateMachine):
         self.looked = frozenset(self.disk)
 
     @rule(folder=st.sampled_from(FOLDERS[1:]), crash=st.sampled_from(["no", "before", "after"]))
-    def sortd_moves_it(self, folder: Category, crash: str) -> None:
+    def sortd_moves_it(self, folder: CategoryName, crash: str) -> None:
         self.look()
         unsorted = [place for place in sorted(self.disk, key=str) if place.category is None]
-        target = Place(folder, PurePath("a.mp4"))
+        target = Location(folder, PurePath("a.mp4"))
         if not unsorted or self.record.home is not None or folder in self.record.vetoes or target in self.disk:
             return
         if crash == "before":
@@ -89,7 +90,7 @@ class OwnerAndSorter(RuleBasedStateMachine):
         if source in self.disk or target in self.disk:
             self.placed(source, target)
 
-    def placed(self, source: Place, target: Place) -> None:
+    def placed(self, source: Location, target: Location) -> None:
         assert target.category not in self.record.vetoes
         self.record = Record(CLIP, target.category, Placer.SORTD, self.record.vetoes)
         self.looked = (self.looked - {source}) | {target}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortd.domain import Needs
-from sortd.extract.timeline import Run, Surprise, Timeline, comes_next, evenly
+from sortd.extract.media.timeline import Run, Surprise, Timeline, comes_next, evenly
+from sortd.extract.spec import Needs
 
 
 def timeline(stamps: list[int], keys: list[int], *, plain: bool = True) -> Timeline:

@@ -1,0 +1,98 @@
+"""The commands that change what is filed, or what sortd learned: undo, confirm, forget, rollback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sortd.cli.options import (
+    ConfigOption,
+    JsonOption,
+    RootArgument,
+    RootOption,
+    TargetArgument,
+    asked,
+    settings_from,
+    show,
+    timestamp,
+)
+from sortd.cli.resolve import locate, settings_for, target_in
+
+
+def undo(
+    what: Annotated[str | None, typer.Argument(help="How many moves, or one moved video.", metavar="N|PATH")] = None,
+    *,
+    since: Annotated[str | None, typer.Option("--since", help="Moves since then (ISO 8601).", metavar="TIME")] = None,
+    category: Annotated[str | None, typer.Option("--category", help="Moves into this one.", metavar="NAME")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All moves.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Put moved videos back: the last one, the last N, or this one.
+
+    They are not moved there again until you file them there or say `sortd forget --vetoes`.
+    """
+    settings = settings_for(config, root)
+    request: dict[str, Any] = {"do": "undo"}
+    if what is not None and not what.isdecimal():
+        settings, inside = locate(Path(what), config, root)
+        request["path"] = str(inside)
+    elif not (everything or since or category) or what is not None:
+        request["count"] = int(what or 1)
+    if since is not None:
+        request["since"] = timestamp(since)
+    if category is not None:
+        request["category"] = category
+    from sortd.cli import text_output  # noqa: PLC0415 - as above
+
+    answer = asked(settings, request)
+    show(answer, text_output.undone, as_json=as_json)
+    if answer["refused"]:
+        raise typer.Exit(1)
+
+
+def confirm(
+    target: TargetArgument, *, as_json: JsonOption = False, config: ConfigOption = None, root: RootOption = None
+) -> None:
+    """Accept where sortd put a video, or all in a category.
+
+    They become labels of yours, from which it learns.
+    """
+    settings, request = target_in(target, config, root)
+    from sortd.cli import text_output  # noqa: PLC0415 - as above
+
+    show(asked(settings, {"do": "confirm", **request}), text_output.confirmed, as_json=as_json)
+
+
+def forget(
+    target: TargetArgument,
+    *,
+    vetoes: Annotated[bool, typer.Option("--vetoes", help="Let sortd move there again (the default).")] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="Let it teach nothing any more.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Forget vetoes or labels of a video, or of a category.
+
+    No file is touched.
+    """
+    settings, request = target_in(target, config, root)
+    answer: dict[str, Any] = {}
+    for what in [name for name, wished in (("vetoes", vetoes or not labels), ("labels", labels)) if wished]:
+        answer[what] = asked(settings, {"do": "forget", "what": what, **request})["forgotten"]
+    from sortd.cli import text_output  # noqa: PLC0415 - as above
+
+    show(answer, text_output.forgotten, as_json=as_json)
+
+
+def rollback(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
+    """Let the classifier before this one decide again.
+
+    It stays until labels change. Videos that are filed stay where they are.
+    """
+    labels = asked(settings_from(config, library, root), {"do": "rollback"})["labels"]
+    typer.echo(f"the classifier that learned from {labels} labels decides again")

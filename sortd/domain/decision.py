@@ -1,0 +1,95 @@
+"""What is predicted for a video, what a move must meet, and what is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sortd.domain.category import CategoryName
+from sortd.domain.video import Placer
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Every category with its calibrated probability, best first, and how unlike the winner's examples the video is.
+
+    The probabilities add up to less than 1 where it may belong to none. `distance`: 1 - cosine to that nearest example.
+    """
+
+    ranking: tuple[tuple[CategoryName, float], ...]
+    distance: float
+
+    @property
+    def best(self) -> CategoryName:
+        """The likeliest category."""
+        return self.ranking[0][0]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the likeliest category."""
+        return self.ranking[0][1]
+
+    @property
+    def margin(self) -> float:
+        """By how much the likeliest category beats the next."""
+        return self.ranking[0][1] - (self.ranking[1][1] if len(self.ranking) > 1 else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits that a move must meet. A category without `min_confidence` gets no automatic moves."""
+
+    min_confidence: Mapping[CategoryName, float]
+    min_margin: float = 0.0
+    max_distance: float = 2.0
+    min_examples: int = 1
+
+
+class Trust(StrEnum):
+    """What a category's past automatic moves entitle the next one to."""
+
+    FREE = "free"
+    ON_PROBATION = "on_probation"
+    STOPPED = "stopped"
+
+
+class Reason(StrEnum):
+    """Why a video was left where it is. `decide` gives those up to CATEGORY_STOPPED, the first that applies."""
+
+    NO_CLASSIFIER = "no_classifier"
+    TOO_FEW_EXAMPLES = "too_few_examples"
+    NOTHING_TO_TELL = "nothing_to_tell"
+    VETOED = "vetoed"
+    UNFAMILIAR = "unfamiliar"
+    LOW_CONFIDENCE = "low_confidence"
+    CLOSE_CALL = "close_call"
+    ON_PROBATION = "on_probation"
+    CATEGORY_STOPPED = "category_stopped"
+    HANDS_OFF = "hands_off"
+    ALREADY_FILED = "already_filed"
+    OBSERVE_MODE = "observe_mode"
+    PAUSED = "paused"
+    MOVE_REFUSED = "move_refused"
+    ROOT_AWAY = "root_away"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTo:
+    """File the video into this category; at the owner's word it is a label."""
+
+    category: CategoryName
+    confidence: float
+    placed_by: Placer = Placer.SORTD
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Leave the video where it is, and say why."""
+
+    reason: Reason
+    category: CategoryName | None = None
+
+
+Decision = MoveTo | Leave

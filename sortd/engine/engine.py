@@ -1,0 +1,320 @@
+"""The loop's brain: one message in, orders out. It alone decides what is looked at, extracted, learned and moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from pathlib import PurePath
+from typing import Any
+
+from sortd.config.settings import Settings
+from sortd.disk.library import Library
+from sortd.disk.root_guard import RootGuard
+from sortd.domain.feature import FeatureSpace
+from sortd.domain.messages import (
+    Extracted,
+    ExtractionFailed,
+    ExtractorUnavailable,
+    FilesCopied,
+    Message,
+    RequestReceived,
+    RescanDue,
+    RetrainDue,
+    RetryDue,
+    TaskLost,
+    TextsEncoded,
+    Tick,
+    Touched,
+    Trained,
+    TrainingLost,
+    WorkerEvent,
+)
+from sortd.domain.tasks import CopyFiles, Task, Train
+from sortd.engine.decision_inputs import DecisionInputsReader
+from sortd.engine.event_log import Tell, flushing, noting, telling
+from sortd.engine.extraction_queue import ExtractionQueue
+from sortd.engine.feature_retention import FeatureRetention
+from sortd.engine.group_acceptance import GroupAcceptance
+from sortd.engine.journaled_moves import JournaledMoves
+from sortd.engine.pending_decisions import PendingDecisions
+from sortd.engine.request_handler import RequestHandler
+from sortd.engine.retraining import Retraining
+from sortd.engine.scanner import Scanner
+from sortd.store.decision_log import DECISION_LOG, DecisionLog
+from sortd.store.store import Store
+
+DEVICE = "device"
+"""What an extraction child says of where its networks run, and the note that is kept of it."""
+
+
+class Engine:
+    """Holds what the loop knows between messages. `now` is seconds on the monotonic clock, `wall` the time of day."""
+
+    def __init__(
+        self,
+        store: Store,
+        library: Library,
+        guard: RootGuard,
+        *,
+        config: Settings,
+        observe: bool,
+        write: Tell,
+        wall: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self._library = library
+        library.exempt(store.videos.holds_labels)
+        self._guard = guard
+        self._config = config
+        self._wall = wall
+        self._tell = telling(store.database, write)
+        decisions = DecisionLog(store.database, guard.root / DECISION_LOG)
+        self._flush = flushing(decisions, self._tell)
+        note = noting(decisions, wall)
+        limits = config.move
+        self.decision_inputs = DecisionInputsReader(
+            store, library, probation=limits.probation, target_precision=limits.target_precision
+        )
+        self._feature_retention = FeatureRetention(store, self.decision_inputs, config=config, wall=wall)
+        self.moves = JournaledMoves(
+            store, library, guard, note=note, companions=limits.companions, tell=self._tell, wall=wall
+        )
+        self.scanner = Scanner(
+            store,
+            library,
+            guard,
+            note=note,
+            settle_seconds=config.watch.settle_seconds,
+            tell=self._tell,
+            wall=wall,
+        )
+        self.pending_decisions = PendingDecisions(
+            store,
+            self.decision_inputs,
+            self.moves,
+            observe=observe,
+            held=lambda: self.scanner.loss_guard.held,
+            tell=self._tell,
+            wall=wall,
+        )
+        self.retraining = Retraining(
+            store,
+            library,
+            state=guard.state,
+            decision_inputs=self.decision_inputs,
+            config=config,
+            tell=self._tell,
+            wall=wall,
+        )
+        self._extraction_queue = ExtractionQueue(
+            store, library, self.scanner, self.pending_decisions, tell=self._tell, wall=wall, away=guard.here
+        )
+        self._request_handler = RequestHandler(
+            store,
+            self.moves,
+            self.pending_decisions,
+            self.scanner,
+            self.retraining,
+            note=note,
+            tell=self._tell,
+            away=lambda: self.away,
+            status=self.status,
+            group_acceptance=GroupAcceptance(
+                store, library, guard, decision_inputs=self.decision_inputs, scanner=self.scanner, moves=self.moves
+            ),
+        )
+        self.away: str | None = None
+        """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
+        self.watcher: Mapping[str, str] = {"mode": "polling", "why": "one pass only"}
+
+    # What the loop asks
+
+    def start(self) -> None:
+        """Take up what the last run left: open moves first, then the queue, then a scan of everything."""
+        with self.store.transaction():
+            for aside in self.store.backlog.prepare():
+                self._tell("set_aside", path=aside.path, reason=aside.fault, message=aside.message)
+        self.retraining.load()
+        self.want(self.store.space)
+        self.scanner.rescan()
+
+    def want(self, space: FeatureSpace) -> None:
+        """Ask for every video's vector in this space; until a classifier of it is adopted the old one decides."""
+        if space != self.store.space:
+            self._extraction_queue.go_on()
+        if self._feature_retention.want(space):
+            self.retraining.ask("the encoder changed")
+        self.pending_decisions.add_all()
+
+    def disk_is_back(self) -> None:
+        """The root is here again: the next rescan tries at once what could not be read."""
+        self._extraction_queue.disk_is_back()
+
+    def catch_up(self) -> None:
+        """Look at everything now, but for what is being written, and decide nothing: for commands without a service."""
+        with self.store.transaction():
+            self.store.backlog.prepare()
+            self.store.backlog.want(self.store.space, serving=None)
+        self.scanner.spare(self.moves.recover())
+        self.scanner.rescan()
+        now = 0.0
+        left: set[PurePath] = set()
+        while self.scanner.busy() and not (left and left == self.scanner.unlooked()):  # nobody's writing ends meanwhile
+            left = self.scanner.unlooked()
+            self.scanner.step(now)
+            now += self._config.watch.settle_seconds + 1
+        self.retraining.changed(self.scanner.label_changes, now=now)
+        self._flush_decisions()
+
+    def answer(self, request: Mapping[str, Any], *, copy: Callable[[CopyFiles], Iterable[object]]) -> Mapping[str, Any]:
+        """Carry out one command while no loop runs; `copy` does what the copying child would do."""
+        answers: list[Mapping[str, Any]] = []
+        self._request_handler.to(request, answers.append, now=0.0)
+        while orders := self.moves.orders():
+            for said in chain.from_iterable(map(copy, orders)):
+                if isinstance(said, FilesCopied):
+                    self._land(said, 0.0)
+        self._request_handler.remind(now=0.0)
+        self.retraining.changed(self.scanner.label_changes, now=0.0)
+        self._flush_decisions()
+        return answers[0]
+
+    def release(self) -> None:
+        """A clean stop, and no child is left: what was begun is as if never begun."""
+        self.moves.release()
+        with self.store.transaction():
+            self.store.backlog.release_all()
+
+    def handle(self, message: Message, now: float) -> list[Task]:
+        """Take one message; everything it changes is committed when this returns."""
+        if isinstance(message, Touched):
+            # Hints come in floods; the next Tick follows them all at once.
+            self.scanner.touch(message.path)
+            return []
+        try:
+            self._take(message, now)
+            return self._orders(now)
+        finally:
+            self._flush_decisions()
+
+    def wakes_at(self, now: float) -> float | None:
+        """When the next Tick is worth having; None: only a message brings news."""
+        if self.away is not None:
+            return None
+        if self.scanner.crowded() or self.pending_decisions.waiting():
+            return now
+        if self.scanner.busy():
+            return now + max(0.05, self._config.watch.settle_seconds / 4)
+        return None if self.pending_decisions.halted else self.retraining.wakes_at()
+
+    def idle(self) -> bool:
+        """Whether nothing is left to do until something new happens."""
+        works = (
+            self.scanner.busy()
+            or self.pending_decisions.waiting()
+            or self._extraction_queue.busy()
+            or self.retraining.training
+        )
+        return not (works or self.moves.copies())
+
+    # Messages
+
+    def _take(self, message: Message, now: float) -> None:
+        match message:
+            case RescanDue():
+                self._rescan(now)
+            case RetrainDue(why):
+                self.retraining.ask(why)
+            case RequestReceived(request, reply):
+                self._request_handler.to(request, reply, now=now)
+            case Extracted() | ExtractionFailed() | TaskLost() | ExtractorUnavailable() | TextsEncoded():
+                self._extraction_queue.record(message, now)
+            case WorkerEvent(event, facts):
+                self._note_said(event, facts)
+            case Trained() | TrainingLost():
+                self._note_training(message, now)
+            case RetryDue():
+                self.pending_decisions.retry()
+            case FilesCopied():
+                self._land(message, now)
+            case Tick():
+                pass
+        self._step(now)
+
+    def _rescan(self, now: float) -> None:
+        self.scanner.rescan()
+        before = self._wall() - self._config.state.keep_days * 86_400
+        with self.store.transaction():
+            self.store.videos.purge(before=before)
+            self._feature_retention.purge(before=before)
+            self._extraction_queue.take_back(now)
+        self.pending_decisions.add_those_time_may_help()
+        self.retraining.see_rules()
+
+    def _note_said(self, event: str, facts: Mapping[str, Any]) -> None:
+        if event == DEVICE:
+            self.store.database.write_note(DEVICE, facts["device"])
+        else:
+            self._tell(event, **facts)
+
+    def _note_training(self, message: Trained | TrainingLost, now: float) -> None:
+        if isinstance(message, TrainingLost):
+            self.retraining.lose(message.why, now=now)
+        elif self.retraining.learned(message.report, message.problem):
+            self.want(self.store.space)
+
+    def _land(self, copied: FilesCopied, now: float) -> None:
+        (entry,) = (entry for entry in self.moves.copies() if entry.number == copied.number)
+        if entry.asked_for:
+            self._request_handler.land(copied)
+        else:
+            self.pending_decisions.land(copied, entry, now)
+
+    def _step(self, now: float) -> None:
+        if self.away is not None:
+            return
+        if self.store.journal.open_count():
+            # Before any look, so that a move half noted is never taken for the owner's.
+            self.scanner.spare(self.moves.recover())
+        self.pending_decisions.add(
+            clip for clip in self.scanner.step(now) if self.decision_inputs.unsorted(clip) is not None
+        )
+        self.retraining.changed(self.scanner.label_changes, now=now)
+        self.scanner.label_changes = 0
+        if not self.scanner.scanning():
+            # Until a scan is through, a second copy or a label may not be known yet.
+            self.pending_decisions.step(now)
+        self._request_handler.remind(now=now)
+
+    # Orders
+
+    def _orders(self, now: float) -> list[Task]:
+        orders: list[Task] = [*self.moves.orders()]
+        if self.away is not None or self.pending_decisions.halted:
+            return orders
+        # Labels are told before the first batch is sent, so that what the owner filed goes first.
+        if not self.scanner.scanning():
+            orders += self._extraction_queue.next(now, labelled_first=self.decision_inputs.classifier is None)
+        why = None if self.scanner.busy() else self.retraining.due(now)
+        if why is not None:
+            payload = self.retraining.payload(why)
+            orders += [] if payload is None else [Train(payload)]
+        return orders
+
+    # What the owner's commands need
+
+    def status(self) -> dict[str, Any]:
+        """What only the running service knows."""
+        now = self._wall()
+        held = self.pending_decisions.paused or self.scanner.loss_guard.why
+        state = "away" if self.away else "paused" if held else "idle" if self.idle() else "running"
+        rate, ends_at = (
+            self._extraction_queue.pace.rate(now),
+            self._extraction_queue.pace.ends_at(self.store.videos.tally().pending, now),
+        )
+        told = {"state": state, "why": self.away or self.scanner.loss_guard.why, "watcher": self.watcher}
+        return told | {"rate": rate, "ends_at": ends_at}
+
+    def _flush_decisions(self) -> None:
+        if self.away is None:
+            self._flush()

@@ -1,0 +1,176 @@
+"""What goes to the extraction child, and what comes back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from sortd.disk.library import Library
+from sortd.domain.feature import Fault, Feature
+from sortd.domain.messages import Extracted, ExtractionFailed, ExtractorUnavailable, TaskLost, TextsEncoded
+from sortd.domain.tasks import EncodeTexts, Extract, ExtractionJob
+from sortd.domain.video import Fingerprint
+from sortd.engine.event_log import Tell
+from sortd.engine.pending_decisions import PendingDecisions
+from sortd.engine.scanner import Scanner
+from sortd.engine.zero_shot_prompts import ZeroShotPrompts
+from sortd.judgement.backoff import Backoff
+from sortd.judgement.forecast import BacklogPace
+from sortd.judgement.usable_numbers import PROBLEM, checked
+from sortd.store.store import Store
+
+BATCH = 8
+"""Videos sent to the child at once: decoders run ahead while one is embedded."""
+
+_ANY = PurePath()
+"""One pause for all that could not be read: it is the disk that they wait for."""
+
+AGAIN_SECONDS = 60.0
+"""After an encoder that could not work."""
+
+
+class ExtractionQueue:
+    """One order is in flight at a time; the index holds the rest. `now` is seconds on the monotonic clock."""
+
+    def __init__(
+        self,
+        store: Store,
+        library: Library,
+        scanner: Scanner,
+        pending_decisions: PendingDecisions,
+        *,
+        tell: Tell,
+        wall: Callable[[], float],
+        away: Callable[[], str | None],
+    ) -> None:
+        self._away = away
+        self._unreadable = Backoff()
+        self._told_unreadable: set[Fingerprint] = set()
+        self._store = store
+        self._zero_shot_prompts = ZeroShotPrompts(store, library)
+        self._scanner = scanner
+        self._pending_decisions = pending_decisions
+        self._tell = tell
+        self._wall = wall
+        self._in_flight = 0
+        self._changing: set[PurePath] = set()
+        self._not_before = 0.0
+        self._stalled: str | None = None
+        self.pace = BacklogPace()
+
+    def busy(self) -> bool:
+        """Whether the child is at work."""
+        return self._in_flight > 0
+
+    def next(self, now: float, *, labelled_first: bool) -> list[Extract | EncodeTexts]:
+        """The next order, if none is in flight and anything waits: names first, for they are quickly read."""
+        if self._in_flight or now < self._not_before:
+            return []
+        names = self._zero_shot_prompts.next()
+        if names is not None:
+            self._in_flight = 1
+            return [names]
+        # A file that somebody still writes would come back at once, again and again.
+        self._changing = {path for path in self._changing if self._scanner.settling(path)}
+        jobs = self._store.backlog.next_jobs(BATCH, labelled_first=labelled_first, but_at=self._changing)
+        if not jobs:
+            return []
+        with self._store.transaction():
+            self._store.backlog.begin(jobs)
+        self._in_flight = len(jobs)
+        return [Extract(jobs)]
+
+    def record(
+        self, message: Extracted | ExtractionFailed | TaskLost | ExtractorUnavailable | TextsEncoded, now: float
+    ) -> None:
+        """Keep what the child answered, or that it was lost."""
+        done = len(message.jobs) if isinstance(message, TaskLost | ExtractorUnavailable) else 1
+        self._in_flight = max(0, self._in_flight - done)
+        backlog = self._store.backlog
+        if isinstance(message, ExtractionFailed | TaskLost) and self._away() is not None:
+            self._excuse(message, now)
+            return
+        with self._store.transaction():
+            match message:
+                case Extracted(job, features, seconds):
+                    self._told_unreadable.discard(job.fingerprint)
+                    self.pace.done(self._wall())
+                    self._stalled = None
+                    features = self._checked(job, features)
+                    backlog.finish(job, features)
+                    speech = any(f.extractor == "speech" and f.vector is not None for f in features)
+                    self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
+                    self._pending_decisions.add([job.fingerprint])
+                case ExtractionFailed(job, None, _):
+                    backlog.release(job)
+                    self._changing.add(job.path)
+                    self._scanner.touch(job.path)
+                case ExtractionFailed(job, Fault() as fault, why):
+                    self._fail(job, fault, why, now)
+                case TextsEncoded():
+                    self._zero_shot_prompts.keep(message)
+                case ExtractorUnavailable(jobs, why):
+                    self._stall(jobs, why, now)
+                case TaskLost(jobs, fault, why):
+                    alone = len(jobs) == 1 and backlog.was_alone(jobs[0])
+                    if alone and backlog.fail(jobs[0], fault, why) is not None:
+                        self._tell("set_aside", path=jobs[0].path, reason=fault, message=why)
+                    elif not alone:
+                        backlog.lose_batch(jobs)
+
+    def _checked(self, job: ExtractionJob, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+        """Keep of the features what can be compared, and tell of the rest."""
+        kept = tuple(checked(feature, job.parts) for feature in features)
+        for given, feature in zip(features, kept, strict=True):
+            why = feature.details.get(PROBLEM)
+            if why is not None:
+                self._tell("no_numbers", path=job.path, extractor=given.extractor, why=why)
+        return kept
+
+    def _excuse(self, message: ExtractionFailed | TaskLost, now: float) -> None:
+        """What fails while the root is away says nothing of the video; nor is it tried again until it is here."""
+        self._not_before = now + AGAIN_SECONDS
+        with self._store.transaction():
+            for job in message.jobs if isinstance(message, TaskLost) else (message.job,):
+                self._store.backlog.release(job)
+
+    def _fail(self, job: ExtractionJob, fault: Fault, why: str, now: float) -> None:
+        if self._store.backlog.fail(job, fault, why) is None:
+            return
+        if fault is Fault.UNREADABLE:
+            self._unreadable.refuse(_ANY, now=now)
+            if job.fingerprint in self._told_unreadable:
+                return  # it was tried again, and is as it was
+            self._told_unreadable.add(job.fingerprint)
+        self._tell("set_aside", path=job.path, reason=fault, message=why)
+
+    def _stall(self, jobs: tuple[ExtractionJob, ...], why: str, now: float) -> None:
+        """Told once; what waits is tried again from time to time, for the owner may mend it meanwhile."""
+        for job in jobs:
+            self._store.backlog.release(job)
+        self._not_before = now + AGAIN_SECONDS
+        if why != self._stalled:
+            self._stalled = why
+            self._tell("extraction_stalled", why=why)
+
+    def go_on(self) -> None:
+        """Something changed that may have mended the encoder."""
+        self._not_before = 0.0
+        self._stalled = None
+
+    def disk_is_back(self) -> None:
+        """What could not be read is tried again at the next rescan, however lately it was tried."""
+        self._unreadable.forgive()
+        self._not_before = 0.0
+
+    def take_back(self, now: float) -> None:
+        """A result that could not be noted (a full disk) must not leave its video begun for ever.
+
+        What could not be read is tried again, after pauses that grow.
+        """
+        self._zero_shot_prompts.look_again()
+        if not self._unreadable.waits(_ANY, now=now):
+            # Those of an earlier run were told by it.
+            self._told_unreadable |= self._store.backlog.retry_unreadable()
+        if not self._in_flight:
+            self._store.backlog.release_all()

@@ -1,0 +1,234 @@
+"""Which videos are to be decided, and what becomes of each: moved, or left with a reason that is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Leave, MoveTo, Reason, Trust
+from sortd.domain.errors import Changed, FolderRefuses, IndexDamaged, MoveRefused, SortdError
+from sortd.domain.messages import FilesCopied
+from sortd.domain.video import Fingerprint
+from sortd.engine.decision_inputs import DecisionInputsReader, Verdict
+from sortd.engine.event_log import Tell
+from sortd.engine.journaled_moves import JournaledMoves
+from sortd.engine.move_backoff import MoveBackoff
+from sortd.judgement.trust import CategoryFeedback
+from sortd.store.journal import DONE, Move
+from sortd.store.store import PAUSED, Store
+
+AT_ONCE = 20
+"""Videos decided before the loop looks into its inbox again."""
+
+MAY_PASS = (Reason.ON_PROBATION, Reason.HANDS_OFF, Reason.MOVE_REFUSED)
+"""Reasons that time, or a change outside of any video, may lift."""
+
+_STOPPED = "stopped_categories"
+
+
+def is_paused(store: Store) -> bool:
+    """Whether the owner paused this library; it stays so while no service runs."""
+    return store.database.note(PAUSED) == "1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A video stays: `why` in words, or `told` already of its folder."""
+
+    leave: Leave
+    why: str | None = None
+    told: bool = False
+
+
+class PendingDecisions:
+    """Holds the videos to decide; `observe`: never move; `held`: whether to wait without a word.
+
+    Times named `now` are seconds on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        decision_inputs: DecisionInputsReader,
+        moves: JournaledMoves,
+        *,
+        observe: bool,
+        held: Callable[[], bool],
+        tell: Tell,
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._decision_inputs = decision_inputs
+        self._moves = moves
+        self._observe = observe
+        self._held = held
+        self._tell = tell
+        self._wall = wall
+        self._refusals = MoveBackoff(store, tell)
+        self._tried = False
+        self._waiting: dict[Fingerprint, None] = {}
+        self._doubted: dict[int, tuple[CategoryName, CategoryFeedback]] = {}
+        self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
+
+    def add(self, clips: Iterable[Fingerprint]) -> None:
+        """Decide these anew: what is known of them changed."""
+        self._waiting.update(dict.fromkeys(clips))
+
+    def add_all(self) -> None:
+        """Decide every unsorted video anew: what decides changed."""
+        self.add(self._store.videos.fingerprints(home=None))
+
+    def add_those_time_may_help(self) -> None:
+        """Decide those anew whose reason may have passed by itself."""
+        self.add(self._store.videos.left_for(MAY_PASS))
+
+    def retry(self) -> None:
+        """Try at once the folders that refused: the owner may have mended them."""
+        self._refusals.forgive()
+        self.add(self._store.videos.left_for((Reason.MOVE_REFUSED,)))
+
+    def waiting(self) -> bool:
+        """Whether any is still to decide and can be decided now."""
+        return bool(self._waiting or (self._behind and not self._moves.copies())) and not self._held()
+
+    def step(self, now: float) -> None:
+        """Decide some."""
+        self._tell_of_stops()
+        if self._held():
+            return
+        self._decision_inputs.refresh()
+        self._refuse_unsafe(now)
+        if self._refusals.end(now=now):
+            self.add(self._store.videos.left_for((Reason.MOVE_REFUSED,)))
+        if self._behind and not self._moves.copies():
+            clip = next(iter(self._behind))
+            del self._behind[clip]
+            self.add([clip])
+        for clip in [clip for clip, _ in zip(self._waiting, range(AT_ONCE), strict=False)]:
+            del self._waiting[clip]
+            self._decide(clip, now)
+
+    def land(self, copied: FilesCopied, entry: Move, now: float) -> None:
+        """The copies for a move are made, or failed: finish it, if it is what would be decided now."""
+        self._decision_inputs.refresh()
+        verdict = self._decision_inputs.verdict(entry.fingerprint, now=self._wall())
+        decision = None if verdict is None or self.halted else verdict.decision
+        wanted = isinstance(decision, MoveTo) and decision.category == entry.category
+        if copied.refused is None and not wanted:
+            copied = replace(copied, refused=MoveRefused("it was decided otherwise while it was copied"))
+        left = self._attempt(lambda: self._moves.land(copied), entry.category, now)
+        if verdict is None or not wanted:
+            self.add([entry.fingerprint])
+        elif left is not None:
+            if not left.told:
+                self._refusals.postpone(entry.steps[0].source, now=now)
+            self._note(entry.fingerprint, verdict, left)
+
+    def _refuse_unsafe(self, now: float) -> None:
+        """Tell at the start where no move is safe, before a video waits for one; what cannot be tried is told then."""
+        if self._tried or self._observe:
+            return
+        self._tried = True
+        with suppress(MoveRefused):
+            for refused in self._moves.unsafe():
+                self._refusals.refuse(refused, now=now)
+
+    def _tell_of_stops(self) -> None:
+        """Say once that a category stopped, and once that it moves again."""
+        doubted = self._store.track_record.doubted()
+        if doubted == self._doubted:
+            return
+        self._doubted = doubted
+        self._decision_inputs.refresh()
+        now = self._wall()
+        stopped = {
+            number
+            for number, (name, _) in doubted.items()
+            if self._decision_inputs.trust_in(name, now=now) is Trust.STOPPED
+        }
+        before = set(map(int, (self._store.database.note(_STOPPED) or "").split()))
+        with self._store.transaction():
+            self._store.database.write_note(_STOPPED, " ".join(map(str, sorted(stopped))))
+        for number in sorted(stopped - before):
+            name, word = doubted[number]
+            self._tell("category_stopped", category=name, confirmed=word.confirmed, corrected=word.corrected)
+        for number in sorted((before - stopped) & doubted.keys()):
+            self._tell("category_free", category=doubted[number][0])
+            self.add(self._store.videos.left_for((Reason.CATEGORY_STOPPED,)))
+
+    @property
+    def paused(self) -> bool:
+        """The owner asked for no moves and no extraction meanwhile."""
+        return is_paused(self._store)
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing is to be moved, extracted or learned now, by the owner's wish or for caution."""
+        return self.paused or self._held()
+
+    def pause(self, *, paused: bool) -> None:
+        """Keep the owner's wish, over restarts too."""
+        self._store.database.write_note(PAUSED, "1" if paused else "0")
+        if not paused:
+            self._refusals.forgive()
+            self.add_all()
+
+    def _decide(self, clip: Fingerprint, now: float) -> None:
+        if clip in {entry.fingerprint for entry in self._moves.copies()}:
+            return
+        verdict = self._decision_inputs.verdict(clip, now=self._wall())
+        if verdict is None or verdict.fault is not None:
+            return
+        if isinstance(verdict.decision, MoveTo):
+            left = self._move(clip, verdict.decision, now)
+            if left is not None:
+                self._note(clip, verdict, left)
+        elif verdict.decision.reason is not Reason.PENDING:
+            self._note(clip, verdict, _Left(verdict.decision))
+
+    def _move(self, clip: Fingerprint, move: MoveTo, now: float) -> _Left | None:
+        """Carry a move out, or let it wait for its turn; where it may not or could not be made: why not."""
+        category = move.category
+        if self.paused:
+            return _Left(Leave(Reason.PAUSED, category))
+        if self._observe:
+            return _Left(Leave(Reason.OBSERVE_MODE, category))
+        sighting = self._decision_inputs.unsorted(clip)
+        if sighting is None:
+            return None
+        if self._refusals.hold(sighting.path, sighting.path.parent, PurePath(category), now=now):
+            return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
+        if category in {entry.category for entry in self._moves.copies()}:
+            self._behind[clip] = None
+            return None
+        return self._attempt(lambda: self._moves.file(sighting, move), category, now)
+
+    def _attempt(self, act: Callable[[], Move], category: CategoryName, now: float) -> _Left | None:
+        """Move, or begin to; what a whole folder refuses is told of the folder."""
+        try:
+            entry = act()
+        except Changed:
+            return None  # what it is now is looked at and told when it has settled
+        except FolderRefuses as refused:
+            self._refusals.refuse(refused, now=now)
+            return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
+        except IndexDamaged:
+            raise  # no fault of the move: the index is mended before anything else
+        except SortdError as refused:
+            return _Left(Leave(Reason.MOVE_REFUSED, category), why=str(refused))
+        if entry.state == DONE:
+            source = entry.steps[0].source
+            self._refusals.accept(source, source.parent, PurePath(category))
+        return None
+
+    def _note(self, clip: Fingerprint, verdict: Verdict, left: _Left) -> None:
+        """Remember why a video was left, and tell what is news and was not told of its folder."""
+        confidence = None if verdict.prediction is None else round(verdict.prediction.confidence, 4)
+        facts = {"reason": left.leave.reason, "category": left.leave.category, "confidence": confidence}
+        with self._store.transaction():
+            news = self._store.videos.tell_left(clip, left.leave.reason, left.leave.category)
+            if news and not left.told:
+                self._tell("left", path=verdict.path, **facts, **({} if left.why is None else {"why": left.why}))

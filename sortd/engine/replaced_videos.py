@@ -1,0 +1,94 @@
+"""A new file in the place of a known video: it waits until it was looked at, and is that video still or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+from sortd.domain.video import Fingerprint, Placer, Record, Sighting
+from sortd.engine.event_log import Note
+from sortd.judgement.replacement import Look, is_same_video
+from sortd.store.replacement_table import ReplacementCandidate
+from sortd.store.store import Store
+
+
+class ReplacedVideos:
+    """Finds and decides candidates; the caller opens the transactions."""
+
+    def __init__(self, store: Store, *, note: Note) -> None:
+        self._store = store
+        self._note = note
+
+    def find(self, sighting: Sighting, namesakes: Sequence[tuple[Fingerprint, PurePath]]) -> None:
+        """Hold a new video back that stands where a known one stood, or beside it under its stem."""
+        index = self._store.videos
+        new, path = sighting.fingerprint, sighting.path
+        if index.record(new) != Record(new) or (new, path) in namesakes:
+            return
+        for old, old_path in namesakes:
+            if old != new and index.record(old) != Record(old):
+                self._store.replacements.wait(ReplacementCandidate(new, path, old, old_path))
+
+    def settle(self) -> dict[Fingerprint, bool]:
+        """Decide those of which enough is known: whether each is a known video still."""
+        settled: dict[Fingerprint, bool] = {}
+        for candidate in self._store.replacements.candidates():
+            is_heir = self._decide(candidate)
+            if is_heir is None:
+                continue
+            self._store.replacements.end(candidate)
+            if is_heir and self._stands_apart(candidate):
+                self._share_vetoes(candidate)
+            elif is_heir:
+                self._hand_on(candidate)
+            settled[candidate.video] = settled.get(candidate.video, False) or is_heir
+        return {video: heir for video, heir in settled.items() if not self._store.replacements.waits(video)}
+
+    def _decide(self, candidate: ReplacementCandidate) -> bool | None:
+        """Whether the new one is the old one; None: not known yet, or the old one stands beside it still."""
+        index, new = self._store.videos, candidate.video
+        stands = {sighting.path for sighting in index.sightings(new, resting=True)}
+        if candidate.path not in stands or index.record(new) != Record(new):
+            return False
+        if self._store.backlog.waits(new):
+            return None
+        same_path = candidate.path == candidate.old_path
+        if not is_same_video(self._look(candidate.old), self._look(new), same_path=same_path):
+            return False
+        if self._stands_apart(candidate):
+            return True
+        return None if index.sightings(candidate.old, resting=True) else True
+
+    def _stands_apart(self, candidate: ReplacementCandidate) -> bool:
+        """Whether the known video stands elsewhere: moved, copied, or kept beside what replaced it."""
+        places = [sighting.path for sighting in self._store.videos.sightings(candidate.old, resting=True)]
+        return any(place.with_suffix("") != candidate.path.with_suffix("") for place in places)
+
+    def _look(self, video: Fingerprint) -> Look:
+        visual = self._store.features.of(video, self._store.space).get("visual")
+        if visual is None:
+            return Look(None, None)
+        seconds = visual.details.get("seconds")
+        return Look(visual.vector, float(seconds) if isinstance(seconds, int | float) else None)
+
+    def _share_vetoes(self, candidate: ReplacementCandidate) -> None:
+        """Where the old one was taken out the new one does not go either; what the old one is held to it keeps."""
+        index, new = self._store.videos, candidate.video
+        vetoes = index.record(candidate.old).vetoes
+        index.keep(replace(index.record(new), vetoes=vetoes))
+        for category in sorted(vetoes):
+            self._note("withdrawn", video=new, category=category)
+
+    def _hand_on(self, candidate: ReplacementCandidate) -> None:
+        """What the old one was held to, and its moves, are the new one's: no placement becomes a label by it.
+
+        The old one keeps its vetoes, and where sortd placed it that too: it may come back.
+        """
+        index, old, new = self._store.videos, candidate.old, candidate.video
+        record = index.record(old)
+        index.keep(replace(record, fingerprint=new))
+        if record.placed_by is not Placer.SORTD:
+            index.keep(replace(record, home=None, placed_by=None))
+        self._store.journal.follow(old, new)
+        self._note("changed", was=old, video=new, path=str(candidate.path))

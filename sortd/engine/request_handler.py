@@ -1,0 +1,225 @@
+"""The owner's commands, carried out by the loop between two messages: the same steps as its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import PurePath
+from typing import Any
+
+from sortd.domain.category import CategoryName
+from sortd.domain.errors import IndexDamaged, SortdError
+from sortd.domain.messages import FilesCopied
+from sortd.domain.video import Fingerprint, Placer
+from sortd.engine.bulk_moves import BulkMoves, Reply
+from sortd.engine.event_log import Note, Tell
+from sortd.engine.group_acceptance import GroupAcceptance
+from sortd.engine.journaled_moves import JournaledMoves
+from sortd.engine.pending_decisions import PendingDecisions
+from sortd.engine.retraining import Retraining
+from sortd.engine.scanner import Scanner
+from sortd.judgement.reconcile import Confirmed, apply
+from sortd.store.journal import DONE, Move
+from sortd.store.store import Store
+
+
+class RequestRefused(SortdError):
+    """The command cannot be carried out; the message says why."""
+
+
+class RequestHandler:
+    """Answers requests: plain JSON values in, plain JSON values out."""
+
+    def __init__(
+        self,
+        store: Store,
+        moves: JournaledMoves,
+        pending_decisions: PendingDecisions,
+        scanner: Scanner,
+        retraining: Retraining,
+        *,
+        note: Note,
+        tell: Tell,
+        away: Callable[[], str | None],
+        status: Callable[[], Mapping[str, Any]],
+        group_acceptance: GroupAcceptance,
+    ) -> None:
+        self._store = store
+        self._moves = moves
+        self._pending_decisions = pending_decisions
+        self._note = note
+        self._tell = tell
+        self._away = away
+        self._status = status
+        self._scanner = scanner
+        self._retraining = retraining
+        self._bulk_moves = BulkMoves(store, moves, pending_decisions, scanner, tell=tell)
+        self._group_acceptance = group_acceptance
+        self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+            "status": lambda _: self._status(),
+            "confirm": self._confirm,
+            "forget": self._forget,
+            "pause": lambda _: self._pause(),
+            "resume": self._resume,
+            "retry": self._retry,
+            "rollback": lambda _: self._roll_back(),
+        }
+
+    def to(self, request: Mapping[str, Any], reply: Reply, *, now: float) -> None:
+        """Carry a request out and reply, once; `error` in the answer says why not. Only moves may reply later."""
+        answer: Mapping[str, Any] | None = {"error": "the service could not do it; its log says why"}
+        try:
+            answer = self._carry_out(request, reply, now)
+        except IndexDamaged:
+            raise  # it is mended, and the asker asks again
+        except SortdError as error:
+            answer = {"error": str(error)}
+        finally:
+            if answer is not None:
+                reply(answer)
+
+    def land(self, copied: FilesCopied) -> None:
+        """The copies for a move that was asked for are made, or failed."""
+        self._bulk_moves.land(copied)
+
+    def remind(self, *, now: float) -> None:
+        """Reply to what is through by now, or has waited long enough."""
+        self._bulk_moves.answer(now=now)
+
+    def _carry_out(self, request: Mapping[str, Any], reply: Reply, now: float) -> Mapping[str, Any] | None:
+        do, away = str(request.get("do")), self._away()
+        if away is not None and do != "status":
+            return {"error": away}
+        if do == "undo":
+            back = [(entry.steps[0].target, partial(self._moves.put_back, entry)) for entry in self._entries(request)]
+            self._bulk_moves.run(back, reply, now=now)
+            return None
+        if do == "accept":
+            category, wishes = self._group_acceptance.wishes(request["category"], request["videos"])
+            self._tell("accepted", category=category, videos=len(wishes))
+            self._bulk_moves.run(wishes, reply, now=now, category=category)
+            return None
+        if do not in self._known:
+            return {"error": f"unknown request {request.get('do')!r}"}
+        return self._known[do](request)
+
+    def _entries(self, request: Mapping[str, Any]) -> list[Move]:
+        """The moves meant, the latest first; there is one at least."""
+        entries = self._chosen(request)
+        if not entries:
+            raise RequestRefused("there is no such move to undo")
+        return entries
+
+    def _chosen(self, request: Mapping[str, Any]) -> list[Move]:
+        entries = [entry for entry in self._store.journal.recent() if entry.state == DONE]
+        if "path" in request:
+            clip = self._video_at(request["path"])
+            return [entry for entry in entries if entry.fingerprint == clip][:1]
+        if "since" in request:
+            entries = [entry for entry in entries if entry.at >= request["since"]]
+        if "category" in request:
+            entries = [entry for entry in entries if entry.category == request["category"]]
+        if "count" not in request:
+            return entries
+        # "The last one" is the last that can be taken back: a video may be gone altogether.
+        index = self._store.videos
+        return [entry for entry in entries if index.sightings(entry.fingerprint)][: request["count"]]
+
+    def _confirm(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        index = self._store.videos
+        confirmed = []
+        with self._store.transaction():
+            for clip in self._meant(request, Placer.SORTD):
+                record = index.record(clip)
+                if record.home is None:
+                    raise RequestRefused(f"{request['path']} stands in no category: there is nothing to confirm")
+                if record.placed_by is Placer.OWNER:
+                    raise RequestRefused(f"{request['path']} is your label already")
+                index.keep(apply(record, Confirmed(record.home)))
+                self._store.track_record.confirmed(record.home)
+                self._note("confirmed", video=clip, category=record.home)
+                for sighting in index.sightings(clip):
+                    self._tell("confirmed", path=sighting.path, category=record.home)
+                    confirmed.append(str(sighting.path))
+        self._scanner.label_changes += len(confirmed)
+        self._pending_decisions.add_all()
+        return {"confirmed": confirmed}
+
+    def _forget(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        index = self._store.videos
+        category = None if "path" in request else self._category(request)
+        forgotten: list[Fingerprint] = []
+        with self._store.transaction():
+            if request["what"] == "labels":
+                for clip in self._meant(request, Placer.OWNER):
+                    record = index.record(clip)
+                    if record.placed_by is not Placer.OWNER:
+                        raise RequestRefused(f"{request['path']} has no label")
+                    # It stays where it is and teaches nothing: what a placement does.
+                    index.keep(replace(record, placed_by=Placer.SORTD))
+                    forgotten.append(clip)
+            else:
+                clips = index.vetoed(category) if category else self._meant(request, None)
+                for clip in clips:
+                    record = index.record(clip)
+                    dropped = frozenset({category}) if category else record.vetoes
+                    index.keep(replace(record, vetoes=record.vetoes - dropped))
+                    forgotten.append(clip)
+            for clip in forgotten:
+                self._note("forgotten", video=clip, what=request["what"], category=category)
+        if request["what"] == "labels":
+            self._scanner.label_changes += len(forgotten)
+        self._pending_decisions.add(forgotten)
+        return {"forgotten": len(forgotten)}
+
+    def _meant(self, request: Mapping[str, Any], placer: Placer | None) -> list[Fingerprint]:
+        if "path" in request:
+            return [self._video_at(request["path"])]
+        return self._store.videos.fingerprints(home=self._category(request), placed_by=placer)
+
+    def _category(self, request: Mapping[str, Any]) -> CategoryName:
+        category = CategoryName(request["category"])
+        if category not in {known.name for known in self._store.categories.all()}:
+            raise RequestRefused(f"there is no video and no category {category}")
+        return category
+
+    def _video_at(self, path: str) -> Fingerprint:
+        sighting = self._store.videos.known(PurePath(path))
+        if sighting is None:
+            raise RequestRefused(f"{path} is no video that sortd knows")
+        return sighting.fingerprint
+
+    def _pause(self) -> Mapping[str, Any]:
+        self._keep_wish(paused=True)
+        return {"paused": True}
+
+    def _roll_back(self) -> Mapping[str, Any]:
+        """The previous classifier decides all the unsorted anew; what is filed stays."""
+        self._retraining.roll_back()
+        self._pending_decisions.add_all()
+        serving = self._store.classifiers.serving()
+        labels = serving.report.get("labels") if serving else None
+        self._tell("rolled_back", labels=labels)
+        return {"labels": labels}
+
+    def _resume(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Go on; where many videos vanished only if that is accepted in so many words, and else nothing is lifted."""
+        if self._scanner.loss_guard.held and not request.get("vanished"):
+            vanished, stood = self._store.videos.vanished()
+            raise RequestRefused(
+                f"{vanished} of {stood} videos vanished, so nothing is resumed: bring them back, or accept that they"
+                " are gone by `sortd resume --vanished`"
+            )
+        self._keep_wish(paused=False)
+        return {"paused": False, "vanished": self._scanner.accept()}
+
+    def _keep_wish(self, *, paused: bool) -> None:
+        with self._store.transaction():
+            self._pending_decisions.pause(paused=paused)
+            self._note("paused", paused=paused)
+            self._tell("paused" if paused else "resumed")
+
+    def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        with self._store.transaction():
+            return {"retried": self._store.backlog.retry()}

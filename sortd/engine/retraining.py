@@ -1,0 +1,221 @@
+"""When to train and on what; the classifier that came out of it serves from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from sortd.config.settings import Settings
+from sortd.disk.folder_rules import Role
+from sortd.disk.library import Library
+from sortd.domain.errors import SortdError
+from sortd.domain.tasks import TrainingPayload
+from sortd.engine.decision_inputs import DecisionInputsReader
+from sortd.engine.event_log import Tell
+from sortd.engine.zero_shot_prompts import names_of
+from sortd.learn.classifier import Classifier, UnusableClassifier
+from sortd.store.classifier_table import AdoptedClassifier
+from sortd.store.store import Store
+
+CHANGES = "label_changes"
+_TRIED = "labels_tried"
+_RULES = "rules_seen"
+AGAIN_SECONDS = 600.0
+"""After a training whose child died or hung."""
+
+PROBLEM = "training_problem"
+"""Why the last training gave no classifier; empty when it did."""
+
+
+class NoneBefore(SortdError):
+    """There is nothing to go back to."""
+
+
+class Retraining:
+    """Counts label changes over restarts. `now` is seconds on the monotonic clock."""
+
+    def __init__(
+        self,
+        store: Store,
+        library: Library,
+        *,
+        state: Path,
+        decision_inputs: DecisionInputsReader,
+        config: Settings,
+        tell: Tell,
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._library = library
+        self._state = state
+        self._decision_inputs = decision_inputs
+        self._after_labels = config.train.after_labels
+        self._quiet_seconds = config.train.quiet_seconds
+        self._settings = f"{config.move.target_precision} {config.train.candidates}"
+        self._tell = tell
+        self._wall = wall
+        self._changed_at = 0.0
+        self._asked: str | None = None
+        self._trying: tuple[str, int] | None = None
+        self._not_before = 0.0
+
+    @property
+    def training(self) -> bool:
+        """Whether a training runs now."""
+        return self._trying is not None
+
+    def changed(self, count: int, *, now: float) -> None:
+        """So many labels came, changed or went."""
+        if count:
+            self._write(CHANGES, str(self._changes() + count))
+            self._changed_at = now
+
+    def ask(self, why: str) -> None:
+        """Train as soon as every labelled video has its features, without waiting for quiet."""
+        self._asked = why
+
+    def due(self, now: float) -> str | None:
+        """Why to train now; None: not now."""
+        if self.training or now < self._not_before or self._store.backlog.labels_wait():
+            return None
+        if self._asked is not None:
+            return self._asked
+        changes = self._changes()
+        if changes and self._store.database.note(_TRIED) is None:
+            return "the first labels"
+        if changes >= self._after_labels and now - self._changed_at >= self._quiet_seconds:
+            return f"{changes} label changes"
+        return None
+
+    def wakes_at(self) -> float | None:
+        """When quiet may be reached; None: nothing waits for it."""
+        if self.training or self._changes() < self._after_labels or self._store.backlog.labels_wait():
+            return None
+        return max(self._changed_at + self._quiet_seconds, self._not_before)
+
+    def see_rules(self) -> None:
+        """A folder may have become a category, or none, or ask for another precision."""
+        rules = str(self._rules())
+        seen = self._store.database.note(_RULES)
+        if rules != seen:
+            self._write(_RULES, rules)
+            if seen is not None:
+                self.ask("what a folder says of itself changed")
+
+    def payload(self, why: str) -> TrainingPayload | None:
+        """What to learn from now; None: the same was tried before, and would give the same."""
+        except_in, targets, others = self._rules()
+        digest = self._digest(except_in - others, targets, others)
+        names = names_of(self._store, self._library)
+        payload = TrainingPayload(digest, self._store.space, except_in, targets, others, names)
+        same = self._store.database.note(_TRIED) == payload.digest
+        self._asked = None
+        # Only what came out of it makes a training tried: one that is cut short by a kill is begun again.
+        self._trying = (payload.digest, self._changes())
+        if same:
+            self._note_tried()
+            return None
+        self._tell("retrain_due", why=why)
+        return payload
+
+    def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
+        """Note what came out of a training; True when another classifier serves now."""
+        told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
+        told |= {key: report.get(key, 0) for key in ("would_move_more", "would_move_fewer")}
+        self._note_tried()
+        if report.get("no_numbers"):
+            self._tell("left_out_of_training", paths=report["no_numbers"], why="their features hold no numbers")
+        if problem is not None:
+            self._write(PROBLEM, problem)
+            self._tell("trained", **told, adopted=False, why=problem)
+            if self._decision_inputs.classifier is not None:
+                return False
+            self._read()  # what goes on may have been out of reach for a moment only
+            return self._decision_inputs.classifier is not None
+        adopted = AdoptedClassifier(report["digest"], self._wall(), report, report["file"])
+        with self._store.transaction():
+            unused = self._store.classifiers.adopt(adopted, self._store.space)
+            self._write(PROBLEM, "")
+        self._remove(unused)
+        self._tell("trained", **told, adopted=True)
+        self.load()
+        return True
+
+    def roll_back(self) -> None:
+        """Let the classifier before this one serve. The labels of this one are not learned from again.
+
+        Raises NoneBefore.
+        """
+        with self._store.transaction():
+            unused = self._store.classifiers.drop()
+            if unused is None:
+                raise NoneBefore("there is no classifier before this one")
+        self._remove(unused)
+        self.load()
+
+    def lose(self, why: str, *, now: float) -> None:
+        """The training child was lost: the same labels are tried again after a while."""
+        self._trying = None
+        self._not_before = now + AGAIN_SECONDS
+        self._tell("training_lost", why=why)
+
+    def load(self) -> None:
+        """Let the adopted classifier serve; a missing or damaged file is as none: the next training makes one."""
+        problem = self._read()
+        if problem is not None:
+            self._tell("classifier_unusable", why=problem)
+            self._write(_TRIED, "")
+            self._asked = "the classifier's file could not be used"
+
+    def _remove(self, unused: Iterable[str]) -> None:
+        for file in unused:
+            (self._state / Path(file).name).unlink(missing_ok=True)
+
+    def _read(self) -> str | None:
+        """Let the judge have what serves, if anything does; why it cannot be used."""
+        problem = self._decision_inputs.classifier = None
+        serving = self._store.classifiers.serving()
+        if serving is not None:
+            try:
+                self._decision_inputs.classifier = Classifier.load(self._state / serving.file)
+                problem = None if self._decision_inputs.classifier else "its file is missing"
+            except UnusableClassifier as damage:
+                problem = str(damage)
+        self._decision_inputs.refresh()
+        return problem
+
+    def _rules(self) -> tuple[frozenset[int], dict[int, float], frozenset[int]]:
+        """Folders that are no categories, those that ask for another precision, those of outsiders, by number."""
+        standing = {known.number: known.name for known in self._store.categories.all() if known.present}
+        rules = {number: self._library.rules(name) for number, name in standing.items()}
+        return (
+            frozenset(number for number, rule in rules.items() if rule.role is not Role.CATEGORY),
+            {number: rule.target_precision for number, rule in rules.items() if rule.target_precision is not None},
+            frozenset(number for number, rule in rules.items() if rule.role is Role.OTHER),
+        )
+
+    def _digest(self, except_in: frozenset[int], targets: Mapping[int, float], others: frozenset[int]) -> str:
+        """All that a training depends on: labels that have a vector, the settings, what folders say of themselves."""
+        said = f"{self._store.space.key}\n{self._settings}\n{sorted(targets.items())}\n{sorted(others)}\n"
+        state = blake2b(said.encode(), digest_size=16)
+        for fingerprint, number, _ in self._store.features.labels(self._store.space):
+            if number not in except_in:
+                state.update(f"{fingerprint} {number}\n".encode())
+        return state.hexdigest()
+
+    def _note_tried(self) -> None:
+        """What was learned from is learned; changes that came meanwhile still count."""
+        if self._trying is not None:
+            digest, changes = self._trying
+            self._trying = None
+            with self._store.transaction():
+                self._write(_TRIED, digest)
+                self._write(CHANGES, str(self._changes() - changes))
+
+    def _changes(self) -> int:
+        return int(self._store.database.note(CHANGES) or 0)
+
+    def _write(self, key: str, value: str) -> None:
+        self._store.database.write_note(key, value)

@@ -1,0 +1,351 @@
+"""From hints to facts: what was touched, once it is settled, is looked at, and what the owner did is worked out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import PurePath
+
+from sortd.disk.file_names import FOLDER_RULES
+from sortd.disk.library import UNREADABLE, Library, Scan
+from sortd.disk.library_marker import RootAway
+from sortd.disk.open_writers import Writers
+from sortd.disk.root_guard import RootGuard
+from sortd.domain.errors import LibraryUnavailable, SortdError
+from sortd.domain.video import FileIdentity, Fingerprint, Sighting
+from sortd.engine.category_sync import CategorySync
+from sortd.engine.event_log import Note, Tell
+from sortd.engine.loss_guard import LossGuard
+from sortd.engine.owner_actions import OwnerActions
+from sortd.engine.replaced_videos import ReplacedVideos
+from sortd.judgement.category_diff import Folder
+from sortd.judgement.settle import Settler
+from sortd.store.database import DatabaseError
+from sortd.store.store import Store
+
+MOST_HINTS = 20_000
+"""Beyond so many hints one scan is cheaper, and memory stays bounded."""
+
+MOST_AT_ONCE = 100
+"""Files read and noted in one transaction, so that the loop soon comes back to its inbox."""
+
+DOUBTED_TIMES = 10
+"""So many times longer a file must be still of which nobody can tell whether it is being written."""
+
+
+class Scanner:
+    """Holds the hints not yet followed. Times named `now` are seconds on the monotonic clock."""
+
+    def __init__(
+        self,
+        store: Store,
+        library: Library,
+        guard: RootGuard,
+        *,
+        note: Note,
+        settle_seconds: float,
+        tell: Tell,
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._library = library
+        self._guard = guard
+        self._note = note
+        self._settler = Settler(settle_seconds)
+        self._doubted = Settler(settle_seconds * DOUBTED_TIMES)
+        self._folders = CategorySync(store, library, note=note, tell=tell)
+        self._owner_actions = OwnerActions(store, library, note=note, tell=tell, wall=wall)
+        self._replaced_videos = ReplacedVideos(store, note=note)
+        self._tell = tell
+        self._wall = wall
+        self._touched: set[PurePath] = set()
+        self._retouched: set[PurePath] = set()
+        self._settled: dict[PurePath, FileIdentity | None] = {}
+        self._spared: set[PurePath] = set()
+        self._unforeseen: dict[PurePath, str] = {}
+        self._scan_due = False
+        self._scan_passed = False
+        self._problems: dict[PurePath, str] = {}
+        self._too_deep: set[PurePath] = set()
+        self.label_changes = 0
+        """How many labels came, changed or went since it was last asked."""
+        self.loss_guard = LossGuard(store, tell)
+
+    def touch(self, path: PurePath) -> None:
+        """Follow a hint at the next step."""
+        self._touched.add(path)
+        if len(self._touched) > MOST_HINTS:
+            self.rescan()
+
+    def rescan(self) -> None:
+        """Compare the whole tree at the next step."""
+        self._touched.clear()
+        self._scan_due = True
+
+    def spare(self, paths: set[PurePath]) -> None:
+        """Do not look at these until others are named: an unfinished move would be taken for the owner's."""
+        self._touched |= self._spared - paths
+        self._spared = paths
+
+    def busy(self) -> bool:
+        """Whether anything is left to look at."""
+        return bool(self._scan_due or self._scan_passed or self.unlooked())
+
+    def unlooked(self) -> set[PurePath]:
+        """The paths that were touched and not looked at yet."""
+        return {*self._touched, *self._settled, *self._settler.waiting(), *self._doubted.waiting()}
+
+    def crowded(self) -> bool:
+        """Whether files are ready to be looked at at once, without waiting for them to settle."""
+        return bool(self._settled)
+
+    def scanning(self) -> bool:
+        """Whether a scan is still to come, or what it found is still being read."""
+        return bool(self._scan_due or self._settled)
+
+    def settling(self, path: PurePath) -> bool:
+        """Whether the file at this path was seen to change and is waited for."""
+        return self._settler.waits_for(path) or self._doubted.waits_for(path)
+
+    def step(self, now: float) -> set[Fingerprint]:
+        """Go on: the videos about which something is known now that was not before."""
+        paths = self._scan() if self._scan_due else self._expand()
+        for path in {*paths, *self._settler.due(now)}:
+            identity = self._stat(path)
+            if self._settler.observe(path, identity, now):
+                self._settled[path] = identity
+        self._settled |= {path: self._stat(path) for path in self._doubted.due(now)}
+        batch = list(islice(self._settled, MOST_AT_ONCE))
+        still = [path for path in batch if self._is_still(path, self._settled.pop(path), now)]
+        still = [path for path in still if path not in self._spared]
+        changed = self._look_at(still) if still else set()
+        changed |= self._settle_heirs()
+        if still:
+            with self._store.transaction():
+                self._weigh()
+        if self._scan_passed and not self.unlooked():
+            self._scan_passed = False
+            with self._store.transaction():
+                self._close_scan()
+        return changed
+
+    def _settle_heirs(self) -> set[Fingerprint]:
+        """What waited to be known as another video's heir, and is known now; else the owner put it where it stands."""
+        # What is lost and not yet seen elsewhere may have been moved: nothing inherits from it before that is known.
+        if self.unlooked() or not self._store.replacements.candidates():
+            return set()
+        with self._store.transaction():
+            settled = self._replaced_videos.settle()
+            for clip in settled:
+                self.label_changes += self._owner_actions.record(clip, frozenset())
+        return set(settled)
+
+    def _is_still(self, path: PurePath, settled: FileIdentity | None, now: float) -> bool:
+        """Whether a settled file may be looked at: in a crowd its turn comes late, and it may be written by then."""
+        identity = self._stat(path)
+        if identity is None:
+            return True
+        writers = self._library.writers(path) if identity == settled else Writers.SOME
+        if writers is Writers.NONE:
+            return True
+        if writers is Writers.UNKNOWN:
+            return self._doubted.observe(path, identity, now)
+        # A writer that pauses is no writer that is done: the wait begins again.
+        self._settler.observe(path, identity, now)
+        return False
+
+    def know(self, folder: Folder) -> None:
+        """Take a folder for a category that was made for one this moment."""
+        with self._store.transaction():
+            self._refresh_folders()
+            self._folders.know(folder)
+
+    def accept(self) -> int:
+        """What vanished is gone by the owner's wish, however many; their number where it was too many."""
+        if not self.loss_guard.held:
+            return 0
+        vanished, _ = self._store.videos.vanished()
+        with self._store.transaction():
+            self._store.videos.begin_scan()
+            self._forget_lost()
+            self._weigh()
+        return vanished
+
+    def _close_scan(self) -> None:
+        """A whole scan has passed with nothing left to settle: what it did not find is gone."""
+        index = self._store.videos
+        if not self.loss_guard.held:
+            # What was lost since that scan began may be a move half seen: another scan tells.
+            self._forget_lost()
+            self._scan_due = index.lost_meanwhile()
+            self._weigh()
+        elif index.lost_meanwhile():
+            self._scan_due = True
+        else:
+            self.loss_guard.tell()
+
+    def _forget_lost(self) -> None:
+        """What was lost before the last scan is gone: an index made from the decision log must not miss it."""
+        gone = self._store.videos.forget_lost(now=self._wall())
+        for start in range(0, len(gone), MOST_AT_ONCE):
+            self._note("gone", videos=gone[start : start + MOST_AT_ONCE])
+
+    def _weigh(self) -> None:
+        self._scan_due |= self.loss_guard.weigh()
+        if self._folders.gone_unseen:
+            self._refresh_folders()
+
+    def _refresh_folders(self) -> None:
+        self.label_changes += self._folders.refresh(loss_guard=self.loss_guard.would_hold)
+
+    def _stat(self, path: PurePath) -> FileIdentity | None:
+        try:
+            return self._library.stat(path) if self._library.is_video(path) else None
+        except LibraryUnavailable:
+            # A failing disk or a lost permission proves no absence: as far as is known nothing changed.
+            known = self._store.videos.known(path)
+            return None if known is None else known.identity
+        except SortdError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - as above
+            self._tell_unforeseen(path, problem)
+            known = self._store.videos.known(path)
+            return None if known is None else known.identity
+
+    def _expand(self) -> Iterator[PurePath]:
+        """What the hints stand for: a folder for every known path below it and every file in it."""
+        touched, self._touched = self._touched, set()
+        for hint in touched:
+            for path in {hint, *self._store.videos.paths_below(hint), *self._library.videos_below(hint)}:
+                known = self._store.videos.known(path)
+                if known is None or _changed(known, self._stat(path)):
+                    yield path
+
+    def _scan(self) -> Iterator[PurePath]:
+        """Every path whose file is not what the index knows."""
+        with self._store.transaction():
+            self._store.videos.begin_scan()
+        known = self._store.videos.identities()
+        scan = self._library.scan()
+        self._scan_due = False
+        paths = []
+        kept_less = []
+        for path, identity in scan.videos.items():
+            sighting = known.pop(path, None)
+            if sighting is None or _changed(sighting, identity):
+                paths.append(path)
+            elif sighting.identity != identity:
+                kept_less.append((path, identity))
+        if self._guard.here() is not None:
+            # What looked like an empty folder was a disk that went away.
+            return iter(())
+        with self._store.transaction():
+            for path, identity in kept_less:
+                self._store.videos.complete(path, identity)
+        self._scan_passed = True
+        rested = (path for path in self._store.videos.resting() if path not in scan.videos)
+        ended = [path for path in rested if not self._library.rests(path)]
+        self._tell_problems(scan)
+        return iter([*paths, *(path for path in (*known, *ended) if not scan.hides(path))])
+
+    def _tell_problems(self, scan: Scan) -> None:
+        """Say once of each folder that it is left as it is, and why."""
+        problems = dict(self._library.rule_problems())
+        for folder, why in problems.items():
+            if self._problems.get(folder) != why:
+                self._tell("rules_unusable", path=folder / FOLDER_RULES, why=why)
+        self._problems = problems
+        news = [folder for folder in scan.too_deep if folder not in self._too_deep]
+        if news:
+            self._tell("folders_too_deep", path=news[0], count=len(news))
+        self._too_deep = set(scan.too_deep)
+
+    def _look_at(self, paths: list[PurePath]) -> set[Fingerprint]:
+        """Look at these; what nobody foresaw about one of them is told of that one, and the others go on."""
+        try:
+            return self._look(paths)
+        except (SortdError, DatabaseError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever is wrong with one file is that file's problem
+            if len(paths) > 1:
+                return {clip for path in paths for clip in self._look_at([path])}
+            self._tell_unforeseen(paths[0], problem)
+            return set()
+
+    def _tell_unforeseen(self, path: PurePath, problem: Exception) -> None:
+        why = f"{type(problem).__name__}: {problem}"
+        if self._unforeseen.get(path) != why:
+            self._unforeseen[path] = why
+            self._tell("not_looked_at", path=path, why=why)
+
+    def _look(self, paths: list[PurePath]) -> set[Fingerprint]:
+        index = self._store.videos
+        with self._store.transaction():
+            self._refresh_folders()
+            stood = {path: index.known(path, resting=True) for path in paths}
+            stands = self._seen(stood)
+            old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
+            affected = {s.fingerprint for s in (*old.values(), *stands.values()) if s is not None}
+            before = {clip: self._owner_actions.standing(index.sightings(clip, lost=True)) for clip in affected}
+            found = {path: sighting for path, sighting in stands.items() if sighting is not None}
+            namesakes = {path: self._store.replacements.namesakes(path) for path in found}
+            for path, sighting in stands.items():
+                if sighting is None:
+                    self._lose(path)
+                elif index.see(sighting, now=self._wall()):
+                    self._tell("found", path=path)
+            for clip in affected:
+                self._verify(clip, looked_at=set(paths))
+            for path, sighting in found.items():
+                self._replaced_videos.find(sighting, namesakes[path])
+            for clip in affected:
+                if not self._store.replacements.waits(clip):
+                    self.label_changes += self._owner_actions.record(clip, before[clip])
+            away = self._guard.here()
+            if away is not None:
+                # What was seen is an empty mount point, or another folder: none of it is noted.
+                raise RootAway(away)
+        return affected
+
+    def _seen(self, stood: Mapping[PurePath, Sighting | None]) -> dict[PurePath, Sighting | None]:
+        """What stands now at each path; where its folder came, went or changed this very moment the next tells."""
+        folders = self._store.categories.standing()
+        stands: dict[PurePath, Sighting | None] = {}
+        for path, known in stood.items():
+            sighting = self._library.look(path, known)
+            category = self._library.category_of(path)
+            if sighting is None or category is None or self._library.folder(category) in folders:
+                stands[path] = sighting
+            elif path not in self._retouched:
+                self._touched.add(path)
+                self._retouched.add(path)
+                continue
+            self._retouched.discard(path)  # only a rescan or another hint tries more than twice
+        return stands
+
+    def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
+        """Look at the video's other copies too, so that the order of hints does not matter."""
+        index = self._store.videos
+        for sighting in index.sightings(clip, resting=True):
+            if sighting.path in looked_at or not _changed(sighting, self._stat(sighting.path)):
+                continue
+            found = self._library.look(sighting.path, sighting)
+            if found is not None and found.fingerprint == clip:
+                # A link was made to it, or its mode was changed: it stands where it stood.
+                index.see(found, now=self._wall())
+            else:
+                self._lose(sighting.path)
+                self._touched.add(sighting.path)
+
+    def _lose(self, path: PurePath) -> None:
+        """No video stands at this path: what stood there is gone, or it rests by the owner's rules."""
+        if self._store.videos.known(path, resting=True) and self._library.rests(path):
+            self._store.videos.rest(path)
+        else:
+            self._store.videos.lose(path)
+
+
+def _changed(known: Sighting, identity: FileIdentity | None) -> bool:
+    if identity is None or known.fingerprint.startswith(UNREADABLE):
+        return True
+    return not known.identity.agrees(identity)

@@ -1,0 +1,1 @@
+"""From an open video file to pictures and sound."""

@@ -1,0 +1,1 @@
+"""The pretrained networks, and their files."""

@@ -1,0 +1,19 @@
+"""Does a sound hold a voice? Whoever is in doubt says yes: a needless look costs seconds, a missed word costs the word.
+
+For now only what nobody could hear is ruled out.
+"""
+
+from __future__ import annotations
+
+from sortd.domain.feature import Waveform
+
+SILENCE = 1e-3
+"""60 dB under full scale: the hiss of a microphone, 33 steps of a 16-bit sound."""
+
+SHORTEST = 464
+"""29 ms: no syllable is shorter."""
+
+
+def has_voice(sound: Waveform) -> bool:
+    """Whether there may be a voice in it."""
+    return len(sound) >= SHORTEST and bool(max(sound.max(), -sound.min()) >= SILENCE)

@@ -1,1 +1,0 @@
-"""Service: the one loop and its children."""

@@ -1,0 +1,91 @@
+"""What `sortd evaluate` measures on: a library's labels, or its owner's filing order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from sortd.config.settings import Settings
+from sortd.disk.folder_rules import Role
+from sortd.domain.category import CategoryName
+from sortd.domain.video import Fingerprint
+from sortd.learn.backtest import NEVER, Rules, Stream, Times
+from sortd.learn.embeddings_file import OUTSIDER, Embeddings
+from sortd.store.decision_log import DECISION_LOG, last_words, read_after
+from sortd.store.feature_table import PASSED_OVER_AFTER
+from sortd.views.dataset import dataset
+from sortd.views.library_reader import LibraryReader
+
+
+def embeddings_of(reader: LibraryReader, config: Settings) -> Embeddings:
+    """The owner's labels in this library; which are held out is drawn. Those in folders of outsiders are outsiders."""
+    gathered = dataset(reader, config)
+    others = {name for name in set(gathered.categories) if reader.library.rules(name).role is Role.OTHER}
+    names = np.array([OUTSIDER if name in others else str(name) for name in gathered.categories], np.str_)
+    return Embeddings(gathered.labelled, names, None, reader.store.space)
+
+
+def stream_of(reader: LibraryReader) -> Stream:
+    """What has its vector in this library, in the order in which the owner filed it.
+
+    What stands unsorted is thought to belong nowhere. What sortd placed, and the owner never spoke of, is left out.
+    """
+    store = reader.store
+    roles = {known.name: reader.library.rules(known.name).role for known in store.categories.all() if known.present}
+    labels = {clip: name for clip, _, name in store.features.labels(store.space)}
+    homes: dict[Fingerprint, CategoryName | None] = dict.fromkeys(store.features.unsorted(store.space))
+    homes |= {clip: name for clip, name in labels.items() if roles[name] is Role.CATEGORY}
+    homes |= {clip: None for clip, name in labels.items() if roles[name] is Role.OTHER}
+    clips = sorted(homes)  # says nothing: so those of the same time come in no order
+    came, told = _times(reader, clips)
+    spoken_of = labels.keys() | store.features.taken_out()
+    return Stream(
+        store.space,
+        store.features.vectors(clips, store.space),
+        [homes[clip] for clip in clips],
+        came,
+        np.where([clip in spoken_of for clip in clips], told, NEVER),
+    )
+
+
+def stream_from(data: Embeddings, outsiders: Collection[str]) -> Stream:
+    """The rows of a file in their order, as if each had been filed as soon as it came; `outsiders` never were."""
+    never_filed = np.isin(data.names, [OUTSIDER, *outsiders])
+    came = np.arange(len(data.names), dtype=np.float64)
+    homes = [None if left else CategoryName(name) for name, left in zip(data.names.tolist(), never_filed, strict=True)]
+    return Stream(data.space, data.vectors, homes, came, np.where(never_filed, NEVER, came))
+
+
+def _times(reader: LibraryReader, clips: Sequence[Fingerprint]) -> tuple[Times, Times]:
+    """When each video came, and when the owner spoke of it last.
+
+    What was there before the first classifier came in no order that sortd saw: the times of the files stand in.
+    """
+    store = reader.store
+    first, seen, made = (
+        store.classifiers.first_adopted() or NEVER,
+        store.videos.first_seen(),
+        dict[Fingerprint, float](),
+    )
+    for sighting in store.videos.identities().values():
+        made[sighting.fingerprint] = min(made.get(sighting.fingerprint, NEVER), sighting.identity.mtime_ns / 1e9)
+    try:
+        said = last_words(read_after(reader.root / DECISION_LOG, known=0)[0])
+    except OSError:
+        said = {}
+    came = [min(seen[clip], made.get(clip, NEVER)) if seen[clip] <= first else seen[clip] for clip in clips]
+    told = [max(at, said[clip]) if said.get(clip, 0.0) > first else at for clip, at in zip(clips, came, strict=True)]
+    return np.array(came), np.array(told)
+
+
+def targets_of(reader: LibraryReader) -> dict[CategoryName, float]:
+    """Which categories ask for another precision than the rest."""
+    names = [known.name for known in reader.store.categories.all() if known.present]
+    asked = {name: reader.library.rules(name).target_precision for name in names}
+    return {name: own for name, own in asked.items() if own is not None}
+
+
+def rules_of(config: Settings, *, target: float, targets: Mapping[CategoryName, float]) -> Rules:
+    """What the owner asks for, as the replay wants it."""
+    return Rules(target, config.train.after_labels, PASSED_OVER_AFTER, targets, config.train.candidates)

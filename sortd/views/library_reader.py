@@ -1,0 +1,103 @@
+"""A library opened for reading, as commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sortd.config.settings import Settings
+from sortd.disk.io_timeout import TimedIO
+from sortd.disk.library import Library
+from sortd.disk.library_marker import MARKER, RootAway, marker_of
+from sortd.disk.root_guard import FoundLibrary, find
+from sortd.domain.errors import LibraryUnavailable, SortdError
+from sortd.engine.decision_inputs import DecisionInputsReader
+from sortd.engine.engine_assembly import library_at, state_wished
+from sortd.extract.registry import feature_space
+from sortd.learn.classifier import Classifier, UnusableClassifier
+from sortd.store import backup
+from sortd.store.store import INDEX_NAME, Store
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryReader:
+    """One library, opened for reading alone."""
+
+    root: Path
+    state: Path
+    store: Store
+    library: Library
+    decision_inputs: DecisionInputsReader
+
+
+@contextmanager
+def reading(config: Settings) -> Iterator[LibraryReader | None]:
+    """Open what is known of the configured root; None where nothing is known yet.
+
+    LibraryUnavailable: the root is away, or its state cannot be read.
+    """
+    found = find(config.library.root, state=state_wished(config))
+    if away := away_because(config.library.root, found):
+        raise LibraryUnavailable(away)
+    with opened(config, found) as reader:
+        yield reader
+
+
+@contextmanager
+def opened(config: Settings, found: FoundLibrary | None) -> Iterator[LibraryReader | None]:
+    """Open what is known, whether the root is here or away; None where there is no index yet."""
+    if found is None or not (found.state / INDEX_NAME).exists():
+        yield None
+        return
+    store = Store.open(found.state, feature_space(config), query_only=True)
+    try:
+        root = config.library.root
+        library = library_at(root, config)
+        library.exempt(store.videos.holds_labels)
+        decision_inputs = DecisionInputsReader(
+            store, library, probation=config.move.probation, target_precision=config.move.target_precision
+        )
+        with store.database.snapshot():
+            decision_inputs.classifier = _serving(store, found.state)
+            yield LibraryReader(root, found.state, store, library, decision_inputs)
+    except SortdError:
+        raise
+    except Exception:
+        # What makes no sense may be what damage left; then that is what there is to say.
+        backup.check(found.state / INDEX_NAME)
+        raise
+    finally:
+        store.database.close()
+
+
+def away_because(root: Path, found: FoundLibrary | None) -> str:
+    """Why the root is away; empty where it is here."""
+    try:
+        return TimedIO().ask(lambda: _away_because(root, found))
+    except RootAway as away:
+        return str(away)
+
+
+def _away_because(root: Path, found: FoundLibrary | None) -> str:
+    if not root.is_dir():
+        return f"{root} is not there"
+    marker = marker_of(root)
+    if found is None or (marker and marker.library == found.library):
+        return ""
+    return f"{root} is {'another library now' if marker else f'without its marker {MARKER}'}"
+
+
+def _serving(store: Store, state: Path) -> Classifier | None:
+    serving = store.classifiers.serving()
+    try:
+        return None if serving is None else Classifier.load(state / serving.file)
+    except UnusableClassifier:
+        return None
+
+
+def iso(seconds: float | None) -> str | None:
+    """A moment in ISO 8601, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,64 @@
+"""What would be done with each undecided video now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from sortd.domain.category import CategoryName
+from sortd.domain.decision import Leave, MoveTo, Reason
+from sortd.domain.feature import Fault
+from sortd.domain.video import Fingerprint
+from sortd.engine.decision_inputs import Verdict
+from sortd.views.library_reader import LibraryReader
+
+
+def preview(reader: LibraryReader, *, now: float) -> list[dict[str, Any]]:
+    """What would be moved now and what left, with its reason."""
+    return [decision(verdict) for _, verdict in verdicts(reader, now=now)]
+
+
+def verdicts(reader: LibraryReader, *, now: float) -> Iterator[tuple[Fingerprint, Verdict]]:
+    """What would become of each video that stands in the root, by path."""
+    planned: Counter[CategoryName] = Counter()
+    for clip in unsorted(reader):
+        verdict = reader.decision_inputs.verdict(clip, now=now, planned=planned)
+        if verdict is None:
+            continue
+        verdict = as_tried(reader, clip, verdict)
+        if isinstance(verdict.decision, MoveTo):
+            planned[verdict.decision.category] += 1
+        yield clip, verdict
+
+
+def unsorted(reader: LibraryReader) -> list[Fingerprint]:
+    """Everything that stands in the root, by path."""
+    paths = reader.store.videos.identities()
+    clips = [paths[path].fingerprint for path in sorted(paths) if reader.library.category_of(path) is None]
+    return list(dict.fromkeys(clips))
+
+
+def decision(verdict: Verdict) -> dict[str, Any]:
+    """What becomes of one video, and why."""
+    prediction, decided = verdict.prediction, verdict.decision
+    moves = isinstance(decided, MoveTo)
+    reason: str | Fault | None = None if isinstance(decided, MoveTo) else verdict.fault or decided.reason
+    return {
+        "path": str(verdict.path),
+        "decision": "move" if moves else "leave",
+        "category": None if verdict.fault else prediction.best if prediction else decided.category,
+        "confidence": round(prediction.confidence, 4) if prediction else None,
+        "margin": round(prediction.margin, 4) if prediction else None,
+        "reason": reason,
+        "ranking": [[category, round(p, 4)] for category, p in prediction.ranking] if prediction else [],
+    }
+
+
+def as_tried(reader: LibraryReader, clip: Fingerprint, verdict: Verdict) -> Verdict:
+    """A move that was refused when it was tried is not promised again."""
+    decided = verdict.decision
+    if isinstance(decided, MoveTo) and reader.store.videos.left(clip) == (Reason.MOVE_REFUSED, decided.category):
+        return replace(verdict, decision=Leave(Reason.MOVE_REFUSED, decided.category))
+    return verdict

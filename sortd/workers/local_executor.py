@@ -1,0 +1,174 @@
+"""The service's children: what they are told, and how their answers come to the inbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from sortd.config.settings import Settings
+from sortd.disk.root_guard import RootGuard
+from sortd.domain.errors import FolderRefuses
+from sortd.domain.feature import Fault
+from sortd.domain.messages import (
+    CONFINED,
+    Extracted,
+    ExtractionFailed,
+    ExtractorUnavailable,
+    FilesCopied,
+    Message,
+    TaskLost,
+    TextsEncoded,
+    TrainingLost,
+    WorkerEvent,
+)
+from sortd.domain.tasks import CopyFiles, EncodeTexts, Extract, ExtractionJob, Task, Train, TrainingPayload
+from sortd.domain.video import Fingerprint
+from sortd.extract.registry import EncoderSettings, extract_settings
+from sortd.workers.child_process import ChildProcess, WorkerFailure
+
+EXTRACTION = "sortd.workers.extraction_worker:extraction"
+TRAINING = "sortd.workers.training_worker:training"
+COPYING = "sortd.workers.copy_worker:copying"
+
+LOADING_SECONDS = 30.0
+"""The extraction child may be silent for so long, however short the timeout is: it starts, and loads its networks.
+
+Its decoders keep the timeout as it is.
+"""
+
+TRAINING_DEADLINE_SECONDS = 1800.0
+TRAINING_THREADS = 2
+TRAINING_NICENESS = 19
+"""Nothing waits for it."""
+COPYING_DEADLINE_SECONDS = 300.0
+"""So long may a disk take for the few megabytes between two signs of life."""
+COPYING_IDLE_SECONDS = 30.0
+EXTRACTION_THREADS = 2
+"""Decoders work beside; the networks gain from a second core, the built-in encoder hardly loses by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionWorkerSettings:
+    """What an extraction child is told once."""
+
+    root: Path
+    extract: EncoderSettings
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWorkerSettings:
+    """What a training child is told once."""
+
+    state: Path
+    target_precision: float
+    candidates: tuple[str, ...]
+
+
+def patience(timeout_seconds: float) -> float:
+    """For how long the extraction child may be silent."""
+    return max(timeout_seconds, LOADING_SECONDS)
+
+
+class LocalExecutor:
+    """All of them; none is started before it has work."""
+
+    def __init__(self, config: Settings, guard: RootGuard, inbox: SimpleQueue[Message]) -> None:
+        self._extraction = extraction_worker(config, guard.root, inbox)
+        self._training = training_worker(config, guard.state, inbox)
+        self._copying = copying_worker(guard.root, inbox)
+
+    def submit(self, order: Task) -> None:
+        """Hand an order to the one whose work it is."""
+        match order:
+            case Extract(jobs):
+                self._extraction.submit(jobs)
+            case EncodeTexts():
+                self._extraction.submit(order)
+            case Train(payload):
+                self._training.submit(payload)
+            case CopyFiles():
+                self._copying.submit(order)
+
+    def stop(self) -> None:
+        """End them, whatever they are doing."""
+        for worker in (self._copying, self._training, self._extraction):
+            worker.stop()
+
+
+def extraction_worker(config: Settings, root: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
+    """Takes batches of jobs, and words; each video's answer is put into the inbox as soon as it is there."""
+    settings = config.extract
+    answered: set[Fingerprint] = set()
+    confined: list[WorkerEvent] = []
+
+    def on_answer(
+        _: object, answer: Extracted | ExtractionFailed | ExtractorUnavailable | WorkerEvent | TextsEncoded
+    ) -> None:
+        if isinstance(answer, WorkerEvent) and answer.event == CONFINED:
+            if answer in confined:  # each new child tells it
+                return
+            confined.append(answer)
+        if isinstance(answer, ExtractorUnavailable):
+            answered.update(job.fingerprint for job in answer.jobs)
+        elif not isinstance(answer, WorkerEvent | TextsEncoded):
+            answered.add(answer.job.fingerprint)
+        inbox.put(answer)
+
+    def on_end(task: tuple[ExtractionJob, ...] | EncodeTexts, lost: WorkerFailure | None) -> None:
+        if isinstance(task, EncodeTexts):
+            if lost is not None:
+                inbox.put(TextsEncoded(task.part, {}))
+            return
+        rest = tuple(job for job in task if job.fingerprint not in answered)
+        answered.clear()
+        if lost is not None and rest:
+            inbox.put(TaskLost(rest, Fault.TIMEOUT if lost.hung else Fault.DECODER_CRASHED, lost.message))
+
+    return ChildProcess(
+        EXTRACTION,
+        ExtractionWorkerSettings(root, extract_settings(config), settings.timeout_seconds),
+        on_answer=on_answer,
+        on_end=on_end,
+        deadline_seconds=patience(settings.timeout_seconds),
+        idle_seconds=settings.idle_seconds,
+        threads=EXTRACTION_THREADS,
+    )
+
+
+def training_worker(config: Settings, state: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
+    """Takes lessons; its child is gone after each of them."""
+
+    def on_end(_: TrainingPayload, lost: WorkerFailure | None) -> None:
+        if lost is not None:
+            inbox.put(TrainingLost(lost.message))
+
+    return ChildProcess(
+        TRAINING,
+        TrainingWorkerSettings(state, config.move.target_precision, tuple(config.train.candidates)),
+        on_answer=lambda _, answer: inbox.put(answer),
+        on_end=on_end,
+        deadline_seconds=TRAINING_DEADLINE_SECONDS,
+        idle_seconds=0.0,
+        threads=TRAINING_THREADS,
+        niceness=TRAINING_NICENESS,
+    )
+
+
+def copying_worker(root: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
+    """Takes orders to copy; one copy is made at a time."""
+
+    def on_end(order: CopyFiles, lost: WorkerFailure | None) -> None:
+        if lost is not None:
+            inbox.put(FilesCopied(order.number, (), FolderRefuses(order.steps[0].target.parent, lost.message)))
+
+    return ChildProcess(
+        COPYING,
+        root,
+        on_answer=lambda _, answer: inbox.put(answer),
+        on_end=on_end,
+        deadline_seconds=COPYING_DEADLINE_SECONDS,
+        idle_seconds=COPYING_IDLE_SECONDS,
+        threads=1,
+    )

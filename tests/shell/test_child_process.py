@@ -1,0 +1,123 @@
+"""Real children, killed for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from sortd.workers.child_process import ChildProcess, Heartbeat
+from tests.waiting import PATIENCE_SECONDS, until
+
+
+def helper(greeting):
+    """What the children of these tests run."""
+
+    def handle(task):
+        match task:
+            case "who":
+                yield os.getpid()
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "how nice":
+                yield os.nice(0)
+            case "hang":
+                yield os.getpid()
+                yield Heartbeat(0.2)  # until then it may take all its time
+                time.sleep(600)
+            case "slow":
+                for _ in range(12):
+                    yield Heartbeat(2.0)
+                    time.sleep(0.2)
+                yield "at last"
+            case "fail":
+                raise RuntimeError("as asked")
+            case _:
+                yield f"{greeting} {task}"
+
+    return handle
+
+
+@pytest.fixture
+def start():
+    """Starts a worker with settings of its own; gives what asks it: the answers to a task, and how it was lost."""
+    workers = []
+
+    def start(**settings):
+        answers = SimpleQueue()
+        worker = ChildProcess(
+            "tests.shell.test_child_process:helper",
+            "hello",
+            on_answer=lambda task, answer: answers.put((task, answer)),
+            on_end=lambda task, lost: answers.put((task, lost)),
+            deadline_seconds=PATIENCE_SECONDS,
+            threads=1,
+            **{"idle_seconds": PATIENCE_SECONDS} | settings,
+        )
+        workers.append(worker)
+
+        def ask(task):
+            worker.submit(task)
+            got = []
+            while True:
+                of, answer = answers.get(timeout=PATIENCE_SECONDS)
+                assert of == task
+                if answer is None or hasattr(answer, "hung"):
+                    return got, answer
+                got.append(answer)
+
+        return ask
+
+    yield start
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def work(start):
+    return start()
+
+
+def test_it_answers_and_keeps_its_child(work):
+    assert work("you") == (["hello you"], None)
+    assert work("who") == work("who")
+
+
+def test_a_child_that_died_is_replaced(work):
+    ((before,), _) = work("who")
+    got, lost = work("die")
+    assert got == []
+    assert not lost.hung
+    assert "SIGKILL" in lost.message
+    ((after,), _) = work("who")
+    assert after != before
+
+
+def test_a_child_that_hangs_is_killed_at_the_deadline(work):
+    (child,), lost = work("hang")
+    assert lost.hung
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_child_that_is_slow_but_alive_is_left_to_it(work):
+    assert work("slow") == (["at last"], None)
+
+
+def test_an_exception_nobody_expected_is_told(work):
+    _, lost = work("fail")
+    assert "as asked" in lost.message
+
+
+def test_an_idle_child_leaves(start):
+    ((child,), _) = start(idle_seconds=0.3)("who")
+    until(lambda: not Path(f"/proc/{child}").exists())
+
+
+def test_a_child_stands_back_for_others_as_far_as_it_is_told(start):
+    own = os.nice(0)
+    assert start(niceness=3)("how nice") == ([min(own + 3, 19)], None)
+    assert os.nice(0) == own
