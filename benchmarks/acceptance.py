@@ -7,12 +7,16 @@
     python -m benchmarks.acceptance latency NUMBER     from a clip's last byte to its move, so often, one after another
     python -m benchmarks.acceptance crowd NUMBER       so many clips at once
     python -m benchmarks.acceptance kills SECONDS      kill -9 every 0.3 to 2 s while 60 clips are sorted
+    python -m benchmarks.acceptance undo NUMBER        so many moves in one command, and in one more all back again
+    python -m benchmarks.acceptance start NUMBER       from the start to ready in a library of so many files
 
-All is copied to a temporary folder first. The last three make their clips, those of `sortd demo`.
+All is copied to a temporary folder first. Where nothing is given to copy, clips are made, those of `sortd demo`; the
+last two make files that are no videos, which are moved and known like any other.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -21,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from fractions import Fraction
 from itertools import islice
@@ -31,6 +36,7 @@ from typing import Any
 import av
 
 from sortd.cli.demo_clips import FAMILIES, make_clip
+from sortd.daemon.control_socket import ask
 from tests.stories.service import Service, cpu_seconds
 
 SEGMENTS = 12
@@ -216,7 +222,65 @@ def kills(work: Path, seconds: str) -> None:
     print(f"{status['videos']}, set aside {status['set_aside']}, open moves {status['open_moves']}")
 
 
-TRIALS = {trial.__name__: trial for trial in (halves, segments, odd, latency, crowd, kills)}
+def undo(work: Path, number: str) -> None:
+    """How long `status` waits for its answer while thousands of moves are made in one command, and taken back."""
+    service = Service(work / "service")
+    try:
+        service.start()
+        fill(service, int(number))
+        with closing(sqlite3.connect(service.state / "index.db")) as index:
+            videos = {os.fsdecode(path): video for path, video in index.execute("SELECT path, fingerprint FROM files")}
+        for request in ({"do": "accept", "category": "many", "videos": videos}, {"do": "undo"}):
+            before = len(service.told("moved")) + len(service.told("undone"))
+            waited: list[float] = []
+            with ThreadPoolExecutor(1) as asker:
+                began = time.monotonic()
+                answer = asker.submit(ask, service.state, request)
+                while len(service.told("moved")) + len(service.told("undone")) < before + int(number):
+                    asked = time.monotonic()
+                    ask(service.state, {"do": "status"})
+                    waited.append(time.monotonic() - asked)
+                    time.sleep(0.05)
+                ended = time.monotonic()
+                told = answer.result() or {}
+            under_way = len(told.get("copying", ()))
+            print(
+                f"{request['do']}: {number} moves in {ended - began:.1f} s, answered with {under_way} still under way;"
+                f" status asked {len(waited)} times, longest {max(waited):.2f} s, median {median(waited):.3f} s"
+            )
+        service.stop()
+    finally:
+        service.end()
+
+
+def start(work: Path, number: str) -> None:
+    """The second start of a service that knows all the files, and what it takes when it is idle."""
+    service = Service(work / "service")
+    try:
+        service.start()
+        fill(service, int(number))
+        service.stop()
+        seconds = []
+        for _ in range(5):
+            began = time.monotonic()
+            service.start()
+            seconds.append(time.monotonic() - began)
+            rest(service)
+            resident = service.resident()
+            service.stop()
+    finally:
+        service.end()
+    print(f"{number} files: ready after {median(seconds):.2f} s, of five; idle {resident / 1e6:.1f} MB")
+
+
+def fill(service: Service, number: int) -> None:
+    """Drop files that are no videos, and wait until each is known as that."""
+    for one in range(number):
+        (service.root / f"{one}.mp4").write_bytes(b"no video %d" % one)
+    service.until(lambda: len(service.told("set_aside")) == number, seconds=LONG_SECONDS)
+
+
+TRIALS = {trial.__name__: trial for trial in (halves, segments, odd, latency, crowd, kills, undo, start)}
 
 
 # What the owner does

@@ -56,10 +56,11 @@ def preview(
 
     with library_reader.reading(settings) as reader:
         if closest is None:
-            show(previews.preview(known(reader, settings), now=time.time()), text_output.preview, as_json=as_json)
-            return
-        told = teaching_most(known(reader, settings), closest, now=time.time())
-    show(told, lambda told: text_output.preview(told, none="no unsorted video is in doubt"), as_json=as_json)
+            told = previews.preview(known(reader, settings), now=time.time())
+        else:
+            told = teaching_most(known(reader, settings), closest, now=time.time())
+    none = "nothing is unsorted" if closest is None else "no unsorted video is in doubt"
+    show(told, lambda told: text_output.preview(told, none=none), as_json=as_json)
 
 
 def explain(

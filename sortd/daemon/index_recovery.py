@@ -9,7 +9,6 @@ from sortd.disk.root_guard import RootGuard
 from sortd.domain.errors import IndexDamaged, LibraryUnavailable
 from sortd.domain.feature import FeatureSpace
 from sortd.engine.event_log import Tell
-from sortd.engine.retraining import CHANGES
 from sortd.store import backup
 from sortd.store.decision_log import DECISION_LOG, DecisionLog, read_after
 from sortd.store.log_replay import replay
@@ -112,6 +111,5 @@ def _catch_up(store: Store, log: Path, *, older: bool) -> tuple[int, int]:
     with store.transaction():
         no_decisions = replay(store, lines)
         decisions.go_on_after(max(line.number for line in lines))
-        changes = int(store.database.note(CHANGES) or 0)
-        store.database.write_note(CHANGES, str(changes + len(lines)))
+        store.count_label_changes(len(lines))
     return len(lines) - no_decisions, skipped + no_decisions

@@ -6,8 +6,10 @@ import contextlib
 import os
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
+from typing import TypeVar
 
 from sortd.config.logging_setup import get
 from sortd.config.settings import Settings
@@ -26,7 +28,7 @@ from sortd.disk.root_guard import RootGuard
 from sortd.disk.watch import watch
 from sortd.domain.errors import IndexDamaged, LibraryUnavailable, SortdError
 from sortd.domain.feature import FeatureSpace
-from sortd.domain.messages import Extracted, ExtractionFailed, Message, RescanDue, Stop, Tick, TrainingLost
+from sortd.domain.messages import Extracted, ExtractionFailed, Message, RescanDue, Stop, TrainingLost
 from sortd.domain.tasks import Task
 from sortd.engine.engine import Engine
 from sortd.engine.engine_assembly import check_state, library_at, state_wished
@@ -44,6 +46,8 @@ PROGRESS_SECONDS = 0.2
 
 BURST = 1000
 """Messages taken from the inbox before time is given to what waits."""
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """`progress(done, total)`: videos that need no extraction any more, and all."""
@@ -67,7 +71,7 @@ class Daemon:
         self._once = once
         self._progress = progress
         self._told_progress_at = 0.0
-        self._problem: str | None = None
+        self._problems: dict[str, str] = {}
         self._encoder_problem: str | None = None
         self._news = True
         self._tell_manager_at = 0.0
@@ -128,37 +132,37 @@ class Daemon:
         executor = LocalExecutor(self._config, guard, self._inbox)
         stack.callback(executor.stop)
         supervisor = None if self._once else self._start_watching(engine, guard, stack)
-        engine.start()
         if self._once:
             engine.retraining.ask("one pass was asked for")
         now = time.monotonic()
         rescan_at, check_at = now + self._config.watch.rescan_seconds, now + self._check_seconds
-        messages: list[Message] = [Tick()]
+        messages: list[Message] = []
         while True:
-            ordered = False
             for message in messages:
                 if isinstance(message, Stop):
                     self._stop(engine, executor, message.why)
                     return
-                for order in self._handle(engine, message):
-                    ordered = True
-                    executor.submit(order)
-            if self._once and not ordered and engine.idle():
+                engine.handle(message)
+            tasks = self._guarded("work", partial(self._work, engine, messages))
+            for task in tasks or ():
+                executor.submit(task)
+            if self._once and not tasks and engine.idle():
                 self._backups.make()
                 self._stop(engine, executor, "one pass was made")
                 return
+            if tasks is None:
+                time.sleep(STEP_BACK_SECONDS)
             now = time.monotonic()
-            messages = self._wait(min(rescan_at, check_at, engine.wakes_at(now) or check_at) - now)
+            wakes_at = self._guarded("wake", partial(engine.wakes_at, now))
+            messages = self._wait(min(rescan_at, check_at, wakes_at or check_at) - now)
             now = time.monotonic()
             if now >= rescan_at:
                 rescan_at = now + self._config.watch.rescan_seconds
                 messages.append(RescanDue("it is time"))
-            if now >= check_at or self._problem is not None:
+            if now >= check_at or self._problems:
                 check_at = now + self._check_seconds
                 sd_notify.alive()
-                self._check(engine, guard, supervisor)
-            # Whatever came, time is given to what waits, also when messages never cease.
-            messages.append(Tick())
+                self._guarded("check", partial(self._check, engine, guard, supervisor))
 
     def _wait(self, seconds: float) -> list[Message]:
         messages: list[Message] = []
@@ -168,36 +172,35 @@ class Daemon:
                 messages.append(self._inbox.get_nowait())
         return messages
 
-    def _handle(self, engine: Engine, message: Message) -> list[Task]:
+    def _work(self, engine: Engine, messages: Sequence[Message]) -> list[Task]:
+        """Let the engine do what follows from these messages, and tell how far it is."""
+        self._news |= bool(messages)
+        self._tell_manager(engine)
+        if any(isinstance(message, TrainingLost) for message in messages):
+            # The child reads what the loop itself never does.
+            raise_if_damaged(self._index)
+        if any(isinstance(message, Extracted | ExtractionFailed) for message in messages):
+            self._tell_progress(engine)
+        return engine.work(time.monotonic())
+
+    def _guarded(self, what: str, act: Callable[[], T | None]) -> T | None:
+        """Do what the loop asks of the engine. A failure is told once, gives None, and ends a step, not the service."""
         try:
-            if isinstance(message, Tick):
-                # Here, where an index that cannot be read costs a Tick, and not the service or an answer.
-                self._tell_manager(engine)
-            else:
-                self._news = True
-            if isinstance(message, TrainingLost):
-                # The child reads what the loop itself never does.
-                raise_if_damaged(self._index)
-            orders = engine.handle(message, time.monotonic())
+            result = act()
         except IndexDamaged:
             raise
         except Exception as problem:
             if self._once:
                 raise
-            if repr(problem) != self._problem:
+            if repr(problem) not in self._problems.values():
                 # Told once, not every second for as long as it lasts.
-                self._problem = repr(problem)
+                self._problems[what] = repr(problem)
                 self._log.error("step_failed", why=str(problem), exc_info=not isinstance(problem, LibraryUnavailable))
                 raise_if_damaged(self._index)
-            time.sleep(STEP_BACK_SECONDS)
-            return []
-        if self._problem is not None:
-            # What the failed step had in hand is found again by looking at everything.
-            self._problem = None
-            self._inbox.put(RescanDue("a step had failed"))
-        if isinstance(message, Extracted | ExtractionFailed):
-            self._tell_progress(engine)
-        return orders
+            self._problems[what] = repr(problem)
+            return None
+        self._problems.pop(what, None)
+        return result
 
     def _tell_progress(self, engine: Engine) -> None:
         now = time.monotonic()
@@ -222,7 +225,7 @@ class Daemon:
         self._news = self._news or why != engine.away
         engine.away = why
         space = self._space_wanted(engine)
-        if why is None and space != engine.store.space:
+        if why is None and space != engine.wanted:
             self._log.info("encoder_changed", encoder=encoder(extract_settings(self._config)))
             engine.want(space)
         if why is None and supervisor is not None and supervisor.mend(anew=back):
@@ -239,7 +242,7 @@ class Daemon:
             if str(problem) != self._encoder_problem:
                 self._encoder_problem = str(problem)
                 self._log.error("encoder_unusable", why=str(problem))
-            return engine.store.space
+            return engine.wanted
         self._encoder_problem = None
         return space
 

@@ -3,7 +3,8 @@
 SortdError                  anything sortd can say in one clear line
 ├── ConfigError             the configuration cannot be used (exit status 78)
 ├── LibraryUnavailable      the root, its marker or its state is not there, or is another service's
-│   └── IndexDamaged        the index's file is not what was written; it can be made again
+│   └── IndexUnavailable    the index cannot be read or written now: it is locked, or its disk is full or failing
+│       └── IndexDamaged    its file is not what was written; it can be made again
 ├── ExtractionError         this video gives no features; carries its Fault
 ├── NoNumbers               a network gives no numbers for this video, though it does for others
 ├── DeviceLost              the device that computes is lost to this process; a new process may have it again
@@ -38,7 +39,11 @@ class LibraryUnavailable(SortdError):
     """The root, its marker or its state directory is not there, or belongs to another service."""
 
 
-class IndexDamaged(LibraryUnavailable):
+class IndexUnavailable(LibraryUnavailable):
+    """The index cannot be read or written now: what failed is tried again, and nothing of it was kept."""
+
+
+class IndexDamaged(IndexUnavailable):
     """The index's file is not what was written into it; it can be made again from a backup and the decision log."""
 
 

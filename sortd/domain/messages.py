@@ -21,11 +21,6 @@ class Touched:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-@dataclass(frozen=True, slots=True)
 class RescanDue:
     """Compare the whole tree with the index."""
 
@@ -140,7 +135,6 @@ class Stop:
 
 Message = (
     Touched
-    | Tick
     | RescanDue
     | RetrainDue
     | RetryDue

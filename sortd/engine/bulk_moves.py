@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,13 +14,14 @@ from sortd.domain.errors import MoveRefused, MoveUnfinished
 from sortd.domain.messages import FilesCopied
 from sortd.engine.event_log import Tell
 from sortd.engine.journaled_moves import JournaledMoves
-from sortd.engine.pending_decisions import PendingDecisions
-from sortd.engine.scanner import Scanner
 from sortd.store.journal import DONE, Move
 from sortd.store.store import Store
 
+AT_ONCE = 10
+"""Moves made before the loop looks into its inbox again: each is committed three times."""
+
 PATIENCE_SECONDS = 60.0
-"""For so long an answer waits for copies; then it tells which are still under way."""
+"""For so long an answer waits; then it tells which moves are still under way."""
 
 Reply = Callable[[Mapping[str, Any]], None]
 
@@ -34,6 +36,7 @@ class _MoveRequest:
     reply: Reply
     until: float
     about: Mapping[str, Any]
+    wishes: deque[Wish]
     done: list[Mapping[str, Any]] = field(default_factory=list)
     refused: list[Mapping[str, Any]] = field(default_factory=list)
     copying: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -41,47 +44,61 @@ class _MoveRequest:
 
     def answer(self) -> None:
         self.answered = True
-        copying = {"copying": list(self.copying.values())} if self.copying else {}
+        under_way = [*self.copying.values(), *({"from": str(path)} for path, _ in self.wishes)]
+        copying = {"copying": under_way} if under_way else {}
         self.reply({**self.about, "done": self.done, "refused": self.refused, **copying})
+
+    def fail(self) -> None:
+        """Something went wrong that is no fault of a move: what was asked for further on is not done."""
+        self.wishes.clear()
+        if not self.answered:
+            self.answered = True
+            self.reply({"error": "the service could not do it; its log says why"})
 
 
 class BulkMoves:
-    """Carries them out. Times named `now` are seconds on the monotonic clock."""
+    """Makes the moves of each request, some in each step. Times named `now` are seconds on the monotonic clock."""
 
-    def __init__(
-        self, store: Store, moves: JournaledMoves, pending_decisions: PendingDecisions, scanner: Scanner, *, tell: Tell
-    ) -> None:
+    def __init__(self, store: Store, moves: JournaledMoves, *, tell: Tell) -> None:
         self._store = store
         self._moves = moves
-        self._pending_decisions = pending_decisions
-        self._scanner = scanner
         self._tell = tell
         self._unfinished: list[_MoveRequest] = []
 
-    def run(self, wishes: Iterable[Wish], reply: Reply, *, now: float, **about: str) -> None:
-        """Make these moves, in this order; `about` stands in the answer too."""
-        request = _MoveRequest(reply, now + PATIENCE_SECONDS, about)
-        self._unfinished.append(request)
-        try:
-            for path, act in wishes:
-                self._try(request, str(path), act)
-        except Exception:
-            request.answered = True  # what went wrong is told instead; copies that are under way go on
-            raise
-        self.answer(now=now)
+    def start(self, wishes: Iterable[Wish], reply: Reply, *, now: float, **about: str) -> None:
+        """Make these moves in the steps that follow, in this order; `about` stands in the answer too."""
+        self._unfinished.append(_MoveRequest(reply, now + PATIENCE_SECONDS, about, deque(wishes)))
+
+    def waiting(self) -> bool:
+        """Whether a move is still to be tried."""
+        return any(request.wishes for request in self._unfinished)
+
+    def step(self, *, now: float) -> None:
+        """Make some moves, of the earliest request first, and answer what is through or has waited long enough."""
+        request = next((request for request in self._unfinished if request.wishes), None)
+        if request is not None:
+            try:
+                for _ in range(min(AT_ONCE, len(request.wishes))):
+                    path, act = request.wishes.popleft()
+                    self._try(request, str(path), act)
+            except Exception:
+                request.fail()
+                raise
+        for request in self._unfinished:
+            if not request.answered and (not (request.wishes or request.copying) or now >= request.until):
+                request.answer()
+        self._unfinished = [request for request in self._unfinished if request.wishes or request.copying]
 
     def land(self, copied: FilesCopied) -> None:
-        """The copies for such a move are made, or failed; its answer may have been given long ago."""
-        (request,) = (request for request in self._unfinished if copied.number in request.copying)
-        path = request.copying.pop(copied.number)["from"]
+        """Finish a move whose copies are made, or failed; its answer may have been given long ago, or never."""
+        request = next((request for request in self._unfinished if copied.number in request.copying), None)
+        if request is None:
+            request = _MoveRequest(lambda _: None, 0.0, {}, deque(), answered=True)
+            path = str(self._store.journal.entry(copied.number).steps[0].source)
+        else:
+            path = request.copying[copied.number]["from"]
         self._try(request, path, partial(self._moves.land, copied))
-
-    def answer(self, *, now: float) -> None:
-        """Answer what is through, or has waited long enough."""
-        for request in self._unfinished:
-            if not request.answered and (not request.copying or now >= request.until):
-                request.answer()
-        self._unfinished = [request for request in self._unfinished if request.copying]
+        request.copying.pop(copied.number, None)
 
     def _try(self, request: _MoveRequest, path: str, act: Callable[[], Move]) -> None:
         try:
@@ -96,6 +113,3 @@ class BulkMoves:
             request.copying[move.number] = told
             return
         request.done.append(told | {"to": str(move.steps[0].target)})
-        self._scanner.label_changes += 1
-        if self._store.videos.record(move.fingerprint).home is None:
-            self._pending_decisions.add([move.fingerprint])

@@ -27,10 +27,10 @@ class CategorySync:
         self.gone_unseen = False
         """Whether a folder is gone whose category still counts, for it took too many videos with it."""
 
-    def refresh(self, *, loss_guard: Callable[[int], bool]) -> int:
+    def refresh(self, *, would_hold: Callable[[int], bool]) -> int:
         """Take the folders as they stand; how many labels went with those that are gone.
 
-        `brake` tells whether so many videos that vanish with their folders are too many at once.
+        `would_hold` tells whether so many videos that vanish with their folders are too many at once.
         """
         table = self._store.categories
         seen = self._library.folders()
@@ -44,7 +44,7 @@ class CategorySync:
         # One that stands, but is no category by its rules or by the settings, takes nothing with it.
         vanished = [name for name in gone | before if self._library.folder(name) is None]
         taken = sum(len(self._store.videos.paths_below(PurePath(name))) for name in vanished)
-        self.gone_unseen = bool(gone) and loss_guard(taken)
+        self.gone_unseen = bool(gone) and would_hold(taken)
         labels = 0
         for change in changes:
             if isinstance(change, Gone) and not self.gone_unseen:

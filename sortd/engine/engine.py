@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import PurePath
@@ -10,6 +11,7 @@ from typing import Any
 from sortd.config.settings import Settings
 from sortd.disk.library import Library
 from sortd.disk.root_guard import RootGuard
+from sortd.domain.errors import IndexUnavailable
 from sortd.domain.feature import FeatureSpace
 from sortd.domain.messages import (
     Extracted,
@@ -23,7 +25,6 @@ from sortd.domain.messages import (
     RetryDue,
     TaskLost,
     TextsEncoded,
-    Tick,
     Touched,
     Trained,
     TrainingLost,
@@ -41,6 +42,7 @@ from sortd.engine.request_handler import RequestHandler
 from sortd.engine.retraining import Retraining
 from sortd.engine.scanner import Scanner
 from sortd.store.decision_log import DECISION_LOG, DecisionLog
+from sortd.store.extraction_trace import died_with
 from sortd.store.store import Store
 
 DEVICE = "device"
@@ -119,32 +121,30 @@ class Engine:
             tell=self._tell,
             away=lambda: self.away,
             status=self.status,
+            reload=self._reload_later,
             group_acceptance=GroupAcceptance(
                 store, library, guard, decision_inputs=self.decision_inputs, scanner=self.scanner, moves=self.moves
             ),
         )
+        self.wanted = store.space
+        """The feature space that every video is to have its vector in."""
+        self._unhandled: deque[Message] = deque()
+        self._tasks: list[Task] = []
+        self._reload_due = False
+        self._started = False
+        self._stale = True
         self.away: str | None = None
         """Why the root is away; nothing is looked at, extracted or moved meanwhile."""
         self.watcher: Mapping[str, str] = {"mode": "polling", "why": "one pass only"}
 
     # What the loop asks
 
-    def start(self) -> None:
-        """Take up what the last run left: open moves first, then the queue, then a scan of everything."""
-        with self.store.transaction():
-            for aside in self.store.backlog.prepare():
-                self._tell("set_aside", path=aside.path, reason=aside.fault, message=aside.message)
-        self.retraining.load()
-        self.want(self.store.space)
-        self.scanner.rescan()
-
     def want(self, space: FeatureSpace) -> None:
         """Ask for every video's vector in this space; until a classifier of it is adopted the old one decides."""
-        if space != self.store.space:
+        if space != self.wanted:
             self._extraction_queue.go_on()
-        if self._feature_retention.want(space):
-            self.retraining.ask("the encoder changed")
-        self.pending_decisions.add_all()
+        self.wanted = space
+        self._reload_due = True
 
     def disk_is_back(self) -> None:
         """The root is here again: the next rescan tries at once what could not be read."""
@@ -163,19 +163,17 @@ class Engine:
             left = self.scanner.unlooked()
             self.scanner.step(now)
             now += self._config.watch.settle_seconds + 1
-        self.retraining.changed(self.scanner.label_changes, now=now)
         self._flush_decisions()
 
     def answer(self, request: Mapping[str, Any], *, copy: Callable[[CopyFiles], Iterable[object]]) -> Mapping[str, Any]:
         """Carry out one command while no loop runs; `copy` does what the copying child would do."""
         answers: list[Mapping[str, Any]] = []
         self._request_handler.to(request, answers.append, now=0.0)
-        while orders := self.moves.orders():
-            for said in chain.from_iterable(map(copy, orders)):
+        while not answers:
+            self._request_handler.step(now=0.0)
+            for said in chain.from_iterable(map(copy, self.moves.orders())):
                 if isinstance(said, FilesCopied):
                     self._land(said, 0.0)
-        self._request_handler.remind(now=0.0)
-        self.retraining.changed(self.scanner.label_changes, now=0.0)
         self._flush_decisions()
         return answers[0]
 
@@ -185,20 +183,39 @@ class Engine:
         with self.store.transaction():
             self.store.backlog.release_all()
 
-    def handle(self, message: Message, now: float) -> list[Task]:
-        """Take one message; everything it changes is committed when this returns."""
+    def handle(self, message: Message) -> None:
+        """Take one message from the inbox; the next `work` does what follows from it."""
         if isinstance(message, Touched):
-            # Hints come in floods; the next Tick follows them all at once.
             self.scanner.touch(message.path)
-            return []
+        else:
+            self._unhandled.append(message)
+
+    def work(self, now: float) -> list[Task]:
+        """Do what follows from the messages, and some of what waits; the tasks to be given to the workers.
+
+        All that is changed is committed when this returns. IndexUnavailable: what could not be committed is done by
+        the next call, but for requests, which are answered with an error. Whatever else is raised costs one message.
+        """
         try:
-            self._take(message, now)
-            return self._orders(now)
-        finally:
+            self._resync()
+            while self._unhandled:
+                self._handle_next(now)
+            if self._reload_due:
+                self._reload()
+            self._step(now)
+            self._order(now)
             self._flush_decisions()
+        except BaseException:
+            self._stale = True
+            self._refuse_requests()
+            raise
+        tasks, self._tasks = self._tasks, []
+        return tasks
 
     def wakes_at(self, now: float) -> float | None:
         """When the next Tick is worth having; None: only a message brings news."""
+        if self._stale or self._reload_due or self._request_handler.waiting():
+            return now
         if self.away is not None:
             return None
         if self.scanner.crowded() or self.pending_decisions.waiting():
@@ -214,10 +231,64 @@ class Engine:
             or self.pending_decisions.waiting()
             or self._extraction_queue.busy()
             or self.retraining.training
+            or self._request_handler.waiting()
         )
-        return not (works or self.moves.copies())
+        failed = self._stale and self._started
+        return not (works or failed or self._unhandled or self._reload_due or self.moves.copies())
 
     # Messages
+
+    def _resync(self) -> None:
+        """Make anew what is kept in memory, at the start and after a step that failed: it all follows from the index.
+
+        What was found and not noted is found again by a scan of everything.
+        """
+        if not self._stale:
+            return
+        if not self._started:
+            guilty = died_with(self._guard.state)
+            with self.store.transaction():
+                for aside in self.store.backlog.prepare(died_with=guilty):
+                    self._tell("set_aside", path=aside.path, reason=aside.fault, message=aside.message)
+            self._started = True
+        self._reload()
+        self.scanner.resync()
+        self._extraction_queue.resync()
+        self._stale = False
+
+    def _reload(self) -> None:
+        """Let the adopted classifier serve, and decide all the unsorted anew."""
+        self.retraining.load()
+        if self._feature_retention.want(self.wanted):
+            self.retraining.ask("the encoder changed")
+        self.pending_decisions.resync()
+        self._reload_due = False
+
+    def _reload_later(self) -> None:
+        self._reload_due = True
+
+    def _handle_next(self, now: float) -> None:
+        message = self._unhandled[0]
+        if isinstance(message, RequestReceived):  # it is answered whatever happens
+            self._unhandled.popleft()
+        try:
+            self._take(message, now)
+        except IndexUnavailable:
+            raise
+        except BaseException:
+            self._drop(message)
+            raise
+        self._drop(message)
+
+    def _drop(self, message: Message) -> None:
+        if self._unhandled and self._unhandled[0] is message:
+            self._unhandled.popleft()
+
+    def _refuse_requests(self) -> None:
+        """Nobody waits for an answer that may come much later."""
+        for message in [message for message in self._unhandled if isinstance(message, RequestReceived)]:
+            self._unhandled.remove(message)
+            message.reply({"error": "the service could not do it; its log says why"})
 
     def _take(self, message: Message, now: float) -> None:
         match message:
@@ -231,15 +302,14 @@ class Engine:
                 self._extraction_queue.record(message, now)
             case WorkerEvent(event, facts):
                 self._note_said(event, facts)
-            case Trained() | TrainingLost():
-                self._note_training(message, now)
+            case Trained(report, problem):
+                self._reload_due |= self.retraining.learned(report, problem)
+            case TrainingLost(why):
+                self.retraining.lose(why, now=now)
             case RetryDue():
                 self.pending_decisions.retry()
             case FilesCopied():
                 self._land(message, now)
-            case Tick():
-                pass
-        self._step(now)
 
     def _rescan(self, now: float) -> None:
         self.scanner.rescan()
@@ -257,14 +327,10 @@ class Engine:
         else:
             self._tell(event, **facts)
 
-    def _note_training(self, message: Trained | TrainingLost, now: float) -> None:
-        if isinstance(message, TrainingLost):
-            self.retraining.lose(message.why, now=now)
-        elif self.retraining.learned(message.report, message.problem):
-            self.want(self.store.space)
-
     def _land(self, copied: FilesCopied, now: float) -> None:
-        (entry,) = (entry for entry in self.moves.copies() if entry.number == copied.number)
+        entry = next((entry for entry in self.moves.copies() if entry.number == copied.number), None)
+        if entry is None:
+            return  # it was told before, or is of a move that was given up
         if entry.asked_for:
             self._request_handler.land(copied)
         else:
@@ -279,27 +345,27 @@ class Engine:
         self.pending_decisions.add(
             clip for clip in self.scanner.step(now) if self.decision_inputs.unsorted(clip) is not None
         )
-        self.retraining.changed(self.scanner.label_changes, now=now)
-        self.scanner.label_changes = 0
+        self.retraining.notice(now)
+        self._request_handler.step(now=now)
+        self.pending_decisions.add(self.moves.taken_back())
         if not self.scanner.scanning():
             # Until a scan is through, a second copy or a label may not be known yet.
             self.pending_decisions.step(now)
-        self._request_handler.remind(now=now)
 
-    # Orders
+    # Tasks
 
-    def _orders(self, now: float) -> list[Task]:
-        orders: list[Task] = [*self.moves.orders()]
+    def _order(self, now: float) -> None:
+        """Add what the workers are to do next; it stays in `_tasks` until `work` has come to its end."""
+        self._tasks += self.moves.orders()
         if self.away is not None or self.pending_decisions.halted:
-            return orders
+            return
         # Labels are told before the first batch is sent, so that what the owner filed goes first.
         if not self.scanner.scanning():
-            orders += self._extraction_queue.next(now, labelled_first=self.decision_inputs.classifier is None)
+            self._tasks += self._extraction_queue.next(now, labelled_first=self.decision_inputs.classifier is None)
         why = None if self.scanner.busy() else self.retraining.due(now)
-        if why is not None:
-            payload = self.retraining.payload(why)
-            orders += [] if payload is None else [Train(payload)]
-        return orders
+        payload = None if why is None else self.retraining.payload(why)
+        if payload is not None:
+            self._tasks.append(Train(payload))
 
     # What the owner's commands need
 

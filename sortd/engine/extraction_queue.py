@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from sortd.disk.library import Library
+from sortd.domain.errors import IndexUnavailable
 from sortd.domain.feature import Fault, Feature
 from sortd.domain.messages import Extracted, ExtractionFailed, ExtractorUnavailable, TaskLost, TextsEncoded
 from sortd.domain.tasks import EncodeTexts, Extract, ExtractionJob
@@ -84,8 +85,24 @@ class ExtractionQueue:
         self, message: Extracted | ExtractionFailed | TaskLost | ExtractorUnavailable | TextsEncoded, now: float
     ) -> None:
         """Keep what the child answered, or that it was lost."""
+        try:
+            self._record(message, now)
+        except IndexUnavailable:
+            raise  # the same message comes once more
+        except BaseException:
+            self._end(message)
+            raise
+        self._end(message)
+        if isinstance(message, Extracted):
+            self.pace.done(self._wall())
+
+    def _end(self, message: Extracted | ExtractionFailed | TaskLost | ExtractorUnavailable | TextsEncoded) -> None:
         done = len(message.jobs) if isinstance(message, TaskLost | ExtractorUnavailable) else 1
         self._in_flight = max(0, self._in_flight - done)
+
+    def _record(
+        self, message: Extracted | ExtractionFailed | TaskLost | ExtractorUnavailable | TextsEncoded, now: float
+    ) -> None:
         backlog = self._store.backlog
         if isinstance(message, ExtractionFailed | TaskLost) and self._away() is not None:
             self._excuse(message, now)
@@ -94,10 +111,10 @@ class ExtractionQueue:
             match message:
                 case Extracted(job, features, seconds):
                     self._told_unreadable.discard(job.fingerprint)
-                    self.pace.done(self._wall())
                     self._stalled = None
                     features = self._checked(job, features)
-                    backlog.finish(job, features)
+                    if not backlog.finish(job, features):
+                        return
                     speech = any(f.extractor == "speech" and f.vector is not None for f in features)
                     self._tell("extracted", path=job.path, seconds=round(seconds, 3), speech=speech)
                     self._pending_decisions.add([job.fingerprint])
@@ -111,12 +128,15 @@ class ExtractionQueue:
                     self._zero_shot_prompts.keep(message)
                 case ExtractorUnavailable(jobs, why):
                     self._stall(jobs, why, now)
-                case TaskLost(jobs, fault, why):
-                    alone = len(jobs) == 1 and backlog.was_alone(jobs[0])
-                    if alone and backlog.fail(jobs[0], fault, why) is not None:
-                        self._tell("set_aside", path=jobs[0].path, reason=fault, message=why)
-                    elif not alone:
-                        backlog.lose_batch(jobs)
+                case TaskLost():
+                    self._lose(message)
+
+    def _lose(self, lost: TaskLost) -> None:
+        """The child died with these: whoever was alone was its doing; of several each goes alone next time."""
+        if not (len(lost.jobs) == 1 and self._store.backlog.was_alone(lost.jobs[0])):
+            self._store.backlog.lose_batch(lost.jobs)
+        elif self._store.backlog.fail(lost.jobs[0], lost.fault, lost.message) is not None:
+            self._tell("set_aside", path=lost.jobs[0].path, reason=lost.fault, message=lost.message)
 
     def _checked(self, job: ExtractionJob, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
         """Keep of the features what can be compared, and tell of the rest."""
@@ -162,6 +182,10 @@ class ExtractionQueue:
         """What could not be read is tried again at the next rescan, however lately it was tried."""
         self._unreadable.forgive()
         self._not_before = 0.0
+
+    def resync(self) -> None:
+        """Ask anew for the names of folders that may have been read and not noted."""
+        self._zero_shot_prompts.look_again()
 
     def take_back(self, now: float) -> None:
         """A result that could not be noted (a full disk) must not leave its video begun for ever.

@@ -22,6 +22,7 @@ from sortd.domain.errors import (
     Changed,
     Elsewhere,
     FolderRefuses,
+    IndexUnavailable,
     LibraryUnavailable,
     MoveRefused,
     MoveUnfinished,
@@ -30,11 +31,11 @@ from sortd.domain.errors import (
 from sortd.domain.messages import FilesCopied
 from sortd.domain.move_plan import FilesystemAbilities, MovePlan, MoveStep
 from sortd.domain.tasks import CopyFiles
-from sortd.domain.video import FileIdentity, Placer, Record, Sighting
+from sortd.domain.video import FileIdentity, Fingerprint, Placer, Record, Sighting
 from sortd.engine.event_log import Note, Tell
 from sortd.judgement.move_method import move_method, why_unsafe
 from sortd.judgement.reconcile import filed
-from sortd.store.journal import Move
+from sortd.store.journal import DONE, Move
 from sortd.store.store import Store
 
 RACES = 5
@@ -70,6 +71,7 @@ class JournaledMoves:
         self._copies: dict[int, Move] = {}
         self._unfinished: dict[int, Move] = {}
         self._orders: list[CopyFiles] = []
+        self._taken_back: list[Fingerprint] = []
 
     def file(self, sighting: Sighting, move: MoveTo) -> Move:
         """Move a video out of the unsorted into a category; the move stays `open` while copies are made for it."""
@@ -102,6 +104,11 @@ class JournaledMoves:
         orders, self._orders = self._orders, []
         return orders
 
+    def taken_back(self) -> list[Fingerprint]:
+        """The videos that stand among the unsorted again by moves since this was asked last; they are to be decided."""
+        videos, self._taken_back = self._taken_back, []
+        return videos
+
     def copies(self) -> tuple[Move, ...]:
         """The moves that wait for their copies."""
         return tuple(self._copies.values())
@@ -111,7 +118,15 @@ class JournaledMoves:
 
         MoveRefused: it is as if it had never begun.
         """
-        entry = self._copies.pop(copied.number)
+        entry = self._copies[copied.number]
+        try:
+            return self._land(entry, copied)
+        except IndexUnavailable:
+            self._copies[copied.number] = entry  # the same copies are landed once more
+            raise
+
+    def _land(self, entry: Move, copied: FilesCopied) -> Move:
+        del self._copies[entry.number]
         away = self._guard.here()
         if away is not None:
             raise MoveUnfinished(away)
@@ -299,7 +314,7 @@ class JournaledMoves:
                 self._tell("labelled", path=target, category=entry.category)
         else:
             self._tell("undone", path=source, to=target)
-        return self._store.journal.entry(entry.number)
+        return replace(entry, state=DONE)  # not read again: nothing may fail now that the move is noted
 
     def _complete(self, entry: Move, resting: Sighting | None) -> None:
         """Note in one step that the move was made, where the video rests and what it is held to."""
@@ -324,8 +339,12 @@ class JournaledMoves:
             else:
                 record = self._withdrawn(entry, record)
             index.keep(record)
+            if entry.asked_for:
+                self._store.count_label_changes(1)
             if resting is not None:
                 index.move(entry.steps[0].source, resting)
+        if record.home is None:
+            self._taken_back.append(entry.fingerprint)
 
     def _withdrawn(self, entry: Move, record: Record) -> Record:
         unconfirmed = record.placed_by is Placer.SORTD or not entry.asked_for

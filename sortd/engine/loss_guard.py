@@ -17,6 +17,10 @@ class LossGuard:
         self.why = ""
         """A sentence once a whole scan has shown that they are nowhere."""
 
+    def resync(self) -> None:
+        """See anew what the index says."""
+        self.held = self.would_hold()
+
     def would_hold(self, taken: int = 0) -> bool:
         """Whether it would hold, with so many more gone."""
         vanished, stood = self._store.videos.vanished()

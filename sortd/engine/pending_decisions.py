@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from sortd.domain.category import CategoryName
 from sortd.domain.decision import Leave, MoveTo, Reason, Trust
-from sortd.domain.errors import Changed, FolderRefuses, IndexDamaged, MoveRefused, SortdError
+from sortd.domain.errors import Changed, FolderRefuses, IndexUnavailable, MoveRefused, SortdError
 from sortd.domain.messages import FilesCopied
 from sortd.domain.video import Fingerprint
 from sortd.engine.decision_inputs import DecisionInputsReader, Verdict
@@ -72,6 +72,12 @@ class PendingDecisions:
         self._waiting: dict[Fingerprint, None] = {}
         self._doubted: dict[int, tuple[CategoryName, CategoryFeedback]] = {}
         self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
+
+    def resync(self) -> None:
+        """Decide every unsorted video anew, and see anew which categories stopped: what was to be done may be lost."""
+        self._behind.clear()
+        self._doubted.clear()
+        self.add_all()
 
     def add(self, clips: Iterable[Fingerprint]) -> None:
         """Decide these anew: what is known of them changed."""
@@ -215,8 +221,8 @@ class PendingDecisions:
         except FolderRefuses as refused:
             self._refusals.refuse(refused, now=now)
             return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
-        except IndexDamaged:
-            raise  # no fault of the move: the index is mended before anything else
+        except IndexUnavailable:
+            raise  # no fault of the move: it may have been made, and is taken up again when the index can be written
         except SortdError as refused:
             return _Left(Leave(Reason.MOVE_REFUSED, category), why=str(refused))
         if entry.state == DONE:

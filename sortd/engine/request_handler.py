@@ -43,6 +43,7 @@ class RequestHandler:
         tell: Tell,
         away: Callable[[], str | None],
         status: Callable[[], Mapping[str, Any]],
+        reload: Callable[[], None],
         group_acceptance: GroupAcceptance,
     ) -> None:
         self._store = store
@@ -52,9 +53,10 @@ class RequestHandler:
         self._tell = tell
         self._away = away
         self._status = status
+        self._reload = reload
         self._scanner = scanner
         self._retraining = retraining
-        self._bulk_moves = BulkMoves(store, moves, pending_decisions, scanner, tell=tell)
+        self._bulk_moves = BulkMoves(store, moves, tell=tell)
         self._group_acceptance = group_acceptance
         self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
             "status": lambda _: self._status(),
@@ -83,9 +85,13 @@ class RequestHandler:
         """The copies for a move that was asked for are made, or failed."""
         self._bulk_moves.land(copied)
 
-    def remind(self, *, now: float) -> None:
-        """Reply to what is through by now, or has waited long enough."""
-        self._bulk_moves.answer(now=now)
+    def step(self, *, now: float) -> None:
+        """Make some of the moves asked for; reply to requests that are through by now, or have waited long enough."""
+        self._bulk_moves.step(now=now)
+
+    def waiting(self) -> bool:
+        """Whether a move that was asked for is still to be tried."""
+        return self._bulk_moves.waiting()
 
     def _carry_out(self, request: Mapping[str, Any], reply: Reply, now: float) -> Mapping[str, Any] | None:
         do, away = str(request.get("do")), self._away()
@@ -93,12 +99,12 @@ class RequestHandler:
             return {"error": away}
         if do == "undo":
             back = [(entry.steps[0].target, partial(self._moves.put_back, entry)) for entry in self._entries(request)]
-            self._bulk_moves.run(back, reply, now=now)
+            self._bulk_moves.start(back, reply, now=now)
             return None
         if do == "accept":
             category, wishes = self._group_acceptance.wishes(request["category"], request["videos"])
             self._tell("accepted", category=category, videos=len(wishes))
-            self._bulk_moves.run(wishes, reply, now=now, category=category)
+            self._bulk_moves.start(wishes, reply, now=now, category=category)
             return None
         if do not in self._known:
             return {"error": f"unknown request {request.get('do')!r}"}
@@ -142,7 +148,7 @@ class RequestHandler:
                 for sighting in index.sightings(clip):
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
-        self._scanner.label_changes += len(confirmed)
+            self._store.count_label_changes(len(confirmed))
         self._pending_decisions.add_all()
         return {"confirmed": confirmed}
 
@@ -168,8 +174,8 @@ class RequestHandler:
                     forgotten.append(clip)
             for clip in forgotten:
                 self._note("forgotten", video=clip, what=request["what"], category=category)
-        if request["what"] == "labels":
-            self._scanner.label_changes += len(forgotten)
+            if request["what"] == "labels":
+                self._store.count_label_changes(len(forgotten))
         self._pending_decisions.add(forgotten)
         return {"forgotten": len(forgotten)}
 
@@ -197,7 +203,7 @@ class RequestHandler:
     def _roll_back(self) -> Mapping[str, Any]:
         """The previous classifier decides all the unsorted anew; what is filed stays."""
         self._retraining.roll_back()
-        self._pending_decisions.add_all()
+        self._reload()
         serving = self._store.classifiers.serving()
         labels = serving.report.get("labels") if serving else None
         self._tell("rolled_back", labels=labels)

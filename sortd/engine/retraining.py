@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from sortd.learn.classifier import Classifier, UnusableClassifier
 from sortd.store.classifier_table import AdoptedClassifier
 from sortd.store.store import Store
 
-CHANGES = "label_changes"
 _TRIED = "labels_tried"
 _RULES = "rules_seen"
+_ASKED = "training_asked"
 AGAIN_SECONDS = 600.0
 """After a training whose child died or hung."""
 
@@ -56,8 +56,9 @@ class Retraining:
         self._settings = f"{config.move.target_precision} {config.train.candidates}"
         self._tell = tell
         self._wall = wall
+        self._changes: int | None = None
         self._changed_at = 0.0
-        self._asked: str | None = None
+        self._asked_meanwhile = False
         self._trying: tuple[str, int] | None = None
         self._not_before = 0.0
 
@@ -66,23 +67,25 @@ class Retraining:
         """Whether a training runs now."""
         return self._trying is not None
 
-    def changed(self, count: int, *, now: float) -> None:
-        """So many labels came, changed or went."""
-        if count:
-            self._write(CHANGES, str(self._changes() + count))
+    def notice(self, now: float) -> None:
+        """See whether labels changed: a training waits until they have been quiet for a while."""
+        changes = self._store.label_changes()
+        if self._changes not in {None, changes}:
             self._changed_at = now
+        self._changes = changes
 
     def ask(self, why: str) -> None:
-        """Train as soon as every labelled video has its features, without waiting for quiet."""
-        self._asked = why
+        """Train as soon as every labelled video has its features, without waiting for quiet; kept over restarts."""
+        self._asked_meanwhile = self.training
+        self._write(_ASKED, why)
 
     def due(self, now: float) -> str | None:
         """Why to train now; None: not now."""
         if self.training or now < self._not_before or self._store.backlog.labels_wait():
             return None
-        if self._asked is not None:
-            return self._asked
-        changes = self._changes()
+        if asked := self._store.database.note(_ASKED):
+            return asked
+        changes = self._store.label_changes()
         if changes and self._store.database.note(_TRIED) is None:
             return "the first labels"
         if changes >= self._after_labels and now - self._changed_at >= self._quiet_seconds:
@@ -91,7 +94,7 @@ class Retraining:
 
     def wakes_at(self) -> float | None:
         """When quiet may be reached; None: nothing waits for it."""
-        if self.training or self._changes() < self._after_labels or self._store.backlog.labels_wait():
+        if self.training or self._store.label_changes() < self._after_labels or self._store.backlog.labels_wait():
             return None
         return max(self._changed_at + self._quiet_seconds, self._not_before)
 
@@ -100,9 +103,10 @@ class Retraining:
         rules = str(self._rules())
         seen = self._store.database.note(_RULES)
         if rules != seen:
-            self._write(_RULES, rules)
-            if seen is not None:
-                self.ask("what a folder says of itself changed")
+            with self._store.transaction():
+                self._write(_RULES, rules)
+                if seen is not None:
+                    self.ask("what a folder says of itself changed")
 
     def payload(self, why: str) -> TrainingPayload | None:
         """What to learn from now; None: the same was tried before, and would give the same."""
@@ -110,41 +114,46 @@ class Retraining:
         digest = self._digest(except_in - others, targets, others)
         names = names_of(self._store, self._library)
         payload = TrainingPayload(digest, self._store.space, except_in, targets, others, names)
-        same = self._store.database.note(_TRIED) == payload.digest
-        self._asked = None
         # Only what came out of it makes a training tried: one that is cut short by a kill is begun again.
-        self._trying = (payload.digest, self._changes())
-        if same:
-            self._note_tried()
+        trying = (payload.digest, self._store.label_changes())
+        if self._store.database.note(_TRIED) == payload.digest:
+            with self._store.transaction():
+                self._note_tried(*trying)
             return None
+        self._trying = trying
         self._tell("retrain_due", why=why)
         return payload
 
     def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
-        """Note what came out of a training; True when another classifier serves now."""
+        """Note what came out of a training; True when another classifier is to serve: `load` lets it."""
         told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
         told |= {key: report.get(key, 0) for key in ("would_move_more", "would_move_fewer")}
-        self._note_tried()
+        with self._store.transaction():
+            unused = self._note_result(report, problem, told)
+        self._trying, self._asked_meanwhile = None, False
+        self._remove(unused)
+        if problem is not None and self._decision_inputs.classifier is not None:
+            return False
+        # Without one, what served before may have been out of reach for a moment only.
+        return problem is None or (self._read() is None and self._decision_inputs.classifier is not None)
+
+    def _note_result(self, report: Mapping[str, Any], problem: str | None, told: Mapping[str, Any]) -> Sequence[str]:
+        """Note what came out of a training, all of it or none; the files of classifiers that serve no more."""
+        if self._trying is not None:
+            self._note_tried(*self._trying)
         if report.get("no_numbers"):
             self._tell("left_out_of_training", paths=report["no_numbers"], why="their features hold no numbers")
+        self._write(PROBLEM, problem or "")
         if problem is not None:
-            self._write(PROBLEM, problem)
             self._tell("trained", **told, adopted=False, why=problem)
-            if self._decision_inputs.classifier is not None:
-                return False
-            self._read()  # what goes on may have been out of reach for a moment only
-            return self._decision_inputs.classifier is not None
+            return ()
         adopted = AdoptedClassifier(report["digest"], self._wall(), report, report["file"])
-        with self._store.transaction():
-            unused = self._store.classifiers.adopt(adopted, self._store.space)
-            self._write(PROBLEM, "")
-        self._remove(unused)
+        unused = self._store.classifiers.adopt(adopted, self._store.space)
         self._tell("trained", **told, adopted=True)
-        self.load()
-        return True
+        return tuple(unused)
 
     def roll_back(self) -> None:
-        """Let the classifier before this one serve. The labels of this one are not learned from again.
+        """Take the classifier before this one; `load` lets it serve. The labels of this one are not learned from again.
 
         Raises NoneBefore.
         """
@@ -153,7 +162,6 @@ class Retraining:
             if unused is None:
                 raise NoneBefore("there is no classifier before this one")
         self._remove(unused)
-        self.load()
 
     def lose(self, why: str, *, now: float) -> None:
         """The training child was lost: the same labels are tried again after a while."""
@@ -165,9 +173,10 @@ class Retraining:
         """Let the adopted classifier serve; a missing or damaged file is as none: the next training makes one."""
         problem = self._read()
         if problem is not None:
-            self._tell("classifier_unusable", why=problem)
-            self._write(_TRIED, "")
-            self._asked = "the classifier's file could not be used"
+            with self._store.transaction():
+                self._tell("classifier_unusable", why=problem)
+                self._write(_TRIED, "")
+                self.ask("the classifier's file could not be used")
 
     def _remove(self, unused: Iterable[str]) -> None:
         for file in unused:
@@ -205,17 +214,12 @@ class Retraining:
                 state.update(f"{fingerprint} {number}\n".encode())
         return state.hexdigest()
 
-    def _note_tried(self) -> None:
-        """What was learned from is learned; changes that came meanwhile still count."""
-        if self._trying is not None:
-            digest, changes = self._trying
-            self._trying = None
-            with self._store.transaction():
-                self._write(_TRIED, digest)
-                self._write(CHANGES, str(self._changes() - changes))
-
-    def _changes(self) -> int:
-        return int(self._store.database.note(CHANGES) or 0)
+    def _note_tried(self, digest: str, changes: int) -> None:
+        """What was learned from is learned; what changed or was asked for meanwhile still counts."""
+        self._write(_TRIED, digest)
+        self._store.count_label_changes(-changes)
+        if not self._asked_meanwhile:
+            self._write(_ASKED, "")
 
     def _write(self, key: str, value: str) -> None:
         self._store.database.write_note(key, value)

@@ -67,8 +67,6 @@ class Scanner:
         self._scan_passed = False
         self._problems: dict[PurePath, str] = {}
         self._too_deep: set[PurePath] = set()
-        self.label_changes = 0
-        """How many labels came, changed or went since it was last asked."""
         self.loss_guard = LossGuard(store, tell)
 
     def touch(self, path: PurePath) -> None:
@@ -76,6 +74,11 @@ class Scanner:
         self._touched.add(path)
         if len(self._touched) > MOST_HINTS:
             self.rescan()
+
+    def resync(self) -> None:
+        """Find by a scan what was found and not noted."""
+        self.loss_guard.resync()
+        self.rescan()
 
     def rescan(self) -> None:
         """Compare the whole tree at the next step."""
@@ -137,7 +140,7 @@ class Scanner:
         with self._store.transaction():
             settled = self._replaced_videos.settle()
             for clip in settled:
-                self.label_changes += self._owner_actions.record(clip, frozenset())
+                self._store.count_label_changes(self._owner_actions.record(clip, frozenset()))
         return set(settled)
 
     def _is_still(self, path: PurePath, settled: FileIdentity | None, now: float) -> bool:
@@ -196,7 +199,7 @@ class Scanner:
             self._refresh_folders()
 
     def _refresh_folders(self) -> None:
-        self.label_changes += self._folders.refresh(loss_guard=self.loss_guard.would_hold)
+        self._store.count_label_changes(self._folders.refresh(would_hold=self.loss_guard.would_hold))
 
     def _stat(self, path: PurePath) -> FileIdentity | None:
         try:
@@ -300,7 +303,7 @@ class Scanner:
                 self._replaced_videos.find(sighting, namesakes[path])
             for clip in affected:
                 if not self._store.replacements.waits(clip):
-                    self.label_changes += self._owner_actions.record(clip, before[clip])
+                    self._store.count_label_changes(self._owner_actions.record(clip, before[clip]))
             away = self._guard.here()
             if away is not None:
                 # What was seen is an empty mount point, or another folder: none of it is noted.

@@ -12,7 +12,7 @@ from typing import Any
 
 from sortd.config.file_owner import hand_over
 from sortd.domain.category import CategoryName
-from sortd.domain.errors import IndexDamaged, LibraryUnavailable
+from sortd.domain.errors import IndexDamaged, IndexUnavailable, LibraryUnavailable
 from sortd.domain.video import FileIdentity
 from sortd.store.migrations import MIGRATIONS
 
@@ -49,7 +49,7 @@ def clear_line(error: sqlite3.DatabaseError) -> Exception:
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
         return error
     damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE or "decode to UTF-8" in str(error)
-    return (IndexDamaged if damaged else LibraryUnavailable)(f"the index cannot be used: {error}")
+    return (IndexDamaged if damaged else IndexUnavailable)(f"the index cannot be used: {error}")
 
 
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:
@@ -159,7 +159,7 @@ class Database:
                 self.execute("ROLLBACK")
 
     def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
-        """Run one statement. IndexDamaged, or LibraryUnavailable: the disk is full, failing or gone."""
+        """Run one statement. IndexDamaged, or IndexUnavailable: it is locked, or its disk is full, failing or gone."""
         try:
             return self._connection.cursor(_Rows).execute(sql, values)
         except sqlite3.DatabaseError as error:

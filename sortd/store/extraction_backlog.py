@@ -17,7 +17,7 @@ TRIES = 3
 
 _IDENTITY = ", ".join(f"f.{column}" for column in IDENTITY.split(", "))
 
-_RELEASE = "UPDATE attempts SET count = count - (running = 'alone'), running = NULL"
+_RELEASE = "UPDATE attempts SET running = NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,26 @@ class ExtractionBacklog:
             lacks += f" OR v.home IS NULL AND NOT ({complete(serving)})"
         self._db.execute(f"UPDATE videos AS v SET pending = {lacks}")
 
-    def prepare(self) -> list[SetAside]:
-        """At start: what a kill interrupted goes on one by one; what is set aside by that."""
-        self._db.execute("UPDATE attempts SET alone = 1 WHERE running = 'batch'")
-        guilty = self._db.execute(
-            "UPDATE attempts SET fault = ?, message = 'sortd was killed each time it was tried'"
-            " WHERE running = 'alone' AND fault IS NULL AND count >= ? RETURNING fingerprint",
+    def prepare(self, *, died_with: Fingerprint | None = None) -> list[SetAside]:
+        """At start: what a kill of the service interrupted goes one by one, the more often it was the later.
+
+        No attempt is counted, for whoever kills the service says nothing of the video in work, but for the one that
+        service and child died with; what is set aside by that.
+        """
+        counted = self._db.execute(
+            "UPDATE attempts SET count = count + 1 WHERE fingerprint = ? AND running = 'alone' AND fault IS NULL"
+            " RETURNING count",
+            died_with,
+        ).fetchone()
+        self._db.execute("UPDATE attempts SET alone = alone + 1, running = NULL WHERE running IS NOT NULL")
+        if counted is None or counted[0] < TRIES:
+            return []
+        self._db.execute(
+            "UPDATE attempts SET fault = ?, message = 'sortd was killed each time it was tried' WHERE fingerprint = ?",
             Fault.DECODER_CRASHED,
-            TRIES,
-        ).fetchall()
-        self._db.execute("UPDATE attempts SET running = NULL")
-        return [aside for aside in self.set_aside() if (aside.fingerprint,) in guilty]
+            died_with,
+        )
+        return [aside for aside in self.set_aside() if aside.fingerprint == died_with]
 
     def next_jobs(
         self, limit: int, *, labelled_first: bool, but_at: Collection[PurePath] = frozenset()
@@ -87,19 +96,17 @@ class ExtractionBacklog:
         )
 
     def begin(self, jobs: Sequence[ExtractionJob]) -> None:
-        """Count the attempt before it starts; in a batch nobody is counted, for nobody would be the guilty one."""
-        alone = len(jobs) == 1
+        """Note that these are sent, and whether it is one by itself: only then is its loss its own doing."""
+        running = "alone" if len(jobs) == 1 else "batch"
         for job in jobs:
             self._db.execute(
                 "INSERT INTO attempts (fingerprint, inode, size, mtime_ns, ctime_ns, count, running)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " VALUES (?, ?, ?, ?, ?, 0, ?)"
                 " ON CONFLICT (fingerprint) DO UPDATE SET inode = excluded.inode, size = excluded.size,"
-                " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, count = count + excluded.count,"
-                " running = excluded.running",
+                " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, running = excluded.running",
                 job.fingerprint,
                 *identity_values(job.identity)[:4],
-                int(alone),
-                "alone" if alone else "batch",
+                running,
             )
 
     def release(self, job: ExtractionJob) -> None:
@@ -117,19 +124,21 @@ class ExtractionBacklog:
             is not None
         )
 
-    def finish(self, job: ExtractionJob, features: Sequence[Feature]) -> None:
-        """Keep a job's features."""
+    def finish(self, job: ExtractionJob, features: Sequence[Feature]) -> bool:
+        """Keep a job's features; False where the video was forgotten meanwhile."""
+        if self._db.one("SELECT 1 FROM videos WHERE fingerprint = ?", job.fingerprint) is None:
+            return False
         for feature in features:
             self._features.store(job.fingerprint, feature)
         self._db.execute("DELETE FROM attempts WHERE fingerprint = ?", job.fingerprint)
         if not self._lacking(job.fingerprint):
             self._db.execute("UPDATE videos SET pending = 0 WHERE fingerprint = ?", job.fingerprint)
+        return True
 
     def fail(self, job: ExtractionJob, fault: Fault, message: str) -> int | None:
         """One try went wrong by this video's own doing; the number of tries if it is set aside now, else None."""
         self._db.execute(
-            "UPDATE attempts SET count = count + (running = 'batch'), running = NULL, message = ?"
-            " WHERE fingerprint = ?",
+            "UPDATE attempts SET count = count + 1, running = NULL, message = ? WHERE fingerprint = ?",
             message,
             job.fingerprint,
         )

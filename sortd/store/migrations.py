@@ -154,5 +154,9 @@ MIGRATIONS = [
         PRIMARY KEY (fingerprint, predecessor)
     ) WITHOUT ROWID;
     """,
+    # 10: an attempt is counted when it went wrong; before, one that went alone was counted when it began.
+    """
+    UPDATE attempts SET count = max(0, count - 1) WHERE running = 'alone';
+    """,
 ]
 """Each runs once; those that are missing run in one transaction with their count in `PRAGMA user_version`."""

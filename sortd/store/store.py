@@ -22,6 +22,9 @@ from sortd.store.video_index import VideoIndex
 
 INDEX_NAME = "index.db"
 
+LABEL_CHANGES = "label_changes"
+"""The note of how many labels came, changed or went since the last training."""
+
 PAUSED = "paused"
 """The note that the owner asked for no moves and no extraction meanwhile."""
 
@@ -66,3 +69,12 @@ class Store:
         """All of it or none."""
         with self.database.transaction():
             yield
+
+    def label_changes(self) -> int:
+        """How many labels came, changed or went since the last training."""
+        return int(self.database.note(LABEL_CHANGES) or 0)
+
+    def count_label_changes(self, count: int) -> None:
+        """Count so many more, or fewer; the caller opens the transaction in which the labels changed."""
+        if count:
+            self.database.write_note(LABEL_CHANGES, str(self.label_changes() + count))

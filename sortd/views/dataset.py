@@ -60,24 +60,17 @@ def dataset(reader: LibraryReader, config: Settings) -> Dataset:
     """All that stands in the library and has its vector in the present space."""
     settings = extract_settings(config)
     clip = encoder(settings) == "clip"
-    labelled: list[Fingerprint] = []
-    categories: list[CategoryName] = []
-    unlabelled: list[Fingerprint] = []
-    for clip_id, home in _standing(reader):
-        if home is None:
-            unlabelled.append(clip_id)
-        else:
-            labelled.append(clip_id)
-            categories.append(home)
+    paths, labels = _standing(reader)
+    labelled, unlabelled = [*labels], [video for video in paths if video not in labels]
     return Dataset(
         root=reader.root,
         labelled=reader.store.features.vectors(labelled, reader.store.space),
-        labelled_paths=[_path(reader, one) for one in labelled],
-        categories=categories,
+        labelled_paths=[paths[video] for video in labelled],
+        categories=[*labels.values()],
         unlabelled=reader.store.features.vectors(unlabelled, reader.store.space),
-        unlabelled_paths=[_path(reader, one) for one in unlabelled],
-        transcripts=_transcripts(reader, [*labelled, *unlabelled]),
-        predictions=_predictions(reader, unlabelled),
+        unlabelled_paths=[paths[video] for video in unlabelled],
+        transcripts=_transcripts(reader, {video: paths[video] for video in [*labelled, *unlabelled]}),
+        predictions=_predictions(reader, {video: paths[video] for video in unlabelled}),
         learned=_learned(reader),
         clip_model=settings.clip_model if clip else None,
         whisper_model=settings.whisper_model if clip else None,
@@ -85,31 +78,27 @@ def dataset(reader: LibraryReader, config: Settings) -> Dataset:
     )
 
 
-def _standing(reader: LibraryReader) -> list[tuple[Fingerprint, CategoryName | None]]:
-    """Every present video with a whole vector, by path, and the owner's label of it."""
+def _standing(reader: LibraryReader) -> tuple[dict[Fingerprint, PurePath], dict[Fingerprint, CategoryName]]:
+    """Every present video with a whole vector, by path, with the first of its paths; and the owner's labels of them."""
     store = reader.store
     sightings = store.videos.identities()
-    clips = dict.fromkeys(sightings[path].fingerprint for path in sorted(sightings))
-    found = []
-    for clip in clips:
-        if store.features.whole(clip, store.space):
-            record = store.videos.record(clip)
-            found.append((clip, record.home if record.placed_by is Placer.OWNER else None))
-    return found
+    paths: dict[Fingerprint, PurePath] = {}
+    for path in sorted(sightings):
+        paths.setdefault(sightings[path].fingerprint, path)
+    paths = {video: path for video, path in paths.items() if store.features.whole(video, store.space)}
+    records = [store.videos.record(video) for video in paths]
+    labels = {one.fingerprint: one.home for one in records if one.placed_by is Placer.OWNER and one.home is not None}
+    return paths, labels
 
 
-def _path(reader: LibraryReader, clip: Fingerprint) -> PurePath:
-    return reader.store.videos.sightings(clip)[0].path
+def _transcripts(reader: LibraryReader, paths: Mapping[Fingerprint, PurePath]) -> dict[PurePath, str]:
+    said = {path: reader.store.features.of(video, reader.store.space).get("speech") for video, path in paths.items()}
+    return {path: feature.text for path, feature in said.items() if feature and feature.text}
 
 
-def _transcripts(reader: LibraryReader, clips: Sequence[Fingerprint]) -> dict[PurePath, str]:
-    texts = {clip: reader.store.features.of(clip, reader.store.space).get("speech") for clip in clips}
-    return {_path(reader, clip): feature.text for clip, feature in texts.items() if feature and feature.text}
-
-
-def _predictions(reader: LibraryReader, clips: Sequence[Fingerprint]) -> dict[PurePath, Prediction]:
-    predicted = {clip: reader.decision_inputs.predict(clip) for clip in clips}
-    return {_path(reader, clip): prediction for clip, prediction in predicted.items() if prediction is not None}
+def _predictions(reader: LibraryReader, paths: Mapping[Fingerprint, PurePath]) -> dict[PurePath, Prediction]:
+    predicted = {path: reader.decision_inputs.predict(video) for video, path in paths.items()}
+    return {path: prediction for path, prediction in predicted.items() if prediction is not None}
 
 
 def _learned(reader: LibraryReader) -> Learned | None:

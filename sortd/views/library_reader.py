@@ -1,4 +1,9 @@
-"""A library opened for reading, as commands do."""
+"""A library opened for reading, as commands do.
+
+Each question to the index is a snapshot of its own, over as soon as its rows are there: a reader that computes for
+minutes, or prints to a pager, never holds up what the service commits. So two questions may be of two moments, and
+what one knows of a video the next may not.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +65,8 @@ def opened(config: Settings, found: FoundLibrary | None) -> Iterator[LibraryRead
         decision_inputs = DecisionInputsReader(
             store, library, probation=config.move.probation, target_precision=config.move.target_precision
         )
-        with store.database.snapshot():
-            decision_inputs.classifier = _serving(store, found.state)
-            yield LibraryReader(root, found.state, store, library, decision_inputs)
+        decision_inputs.classifier = _serving(store, found.state)
+        yield LibraryReader(root, found.state, store, library, decision_inputs)
     except SortdError:
         raise
     except Exception:
@@ -91,11 +95,18 @@ def _away_because(root: Path, found: FoundLibrary | None) -> str:
 
 
 def _serving(store: Store, state: Path) -> Classifier | None:
+    """The classifier that serves; None where there is none, or its file cannot be used."""
     serving = store.classifiers.serving()
-    try:
-        return None if serving is None else Classifier.load(state / serving.file)
-    except UnusableClassifier:
-        return None
+    while serving is not None:
+        try:
+            classifier = Classifier.load(state / serving.file)
+        except UnusableClassifier:
+            return None
+        file, serving = serving.file, store.classifiers.serving()
+        if classifier is not None or serving is None or serving.file == file:
+            return classifier
+        # It was replaced between the two looks, and its file with it.
+    return None
 
 
 def iso(seconds: float | None) -> str | None:

@@ -21,7 +21,7 @@ from sortd.engine.engine import DEVICE
 from sortd.engine.engine_assembly import state_wished
 from sortd.engine.move_backoff import refusals
 from sortd.engine.pending_decisions import is_paused
-from sortd.engine.retraining import CHANGES, PROBLEM
+from sortd.engine.retraining import PROBLEM
 from sortd.extract.registry import encoder, extract_settings
 from sortd.judgement.category_report import MOVES
 from sortd.judgement.mass_loss import is_mass_loss
@@ -162,7 +162,7 @@ def _unlearned(reader: LibraryReader, schedule: TrainSettings) -> str:
     problem = reader.store.database.note(PROBLEM) or ""
     if not problem and reader.decision_inputs.classifier is None:
         return "nothing was learned yet"
-    changes = int(reader.store.database.note(CHANGES) or 0)
+    changes = reader.store.label_changes()
     if not changes:
         return problem
     missing = schedule.after_labels - changes

@@ -21,9 +21,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
+from sortd.config.printable_text import printable
 from sortd.config.python_interpreter import ANYWHERE, environment, program
+
+LAST_WORDS = 2000
+"""Bytes of what a child wrote to stderr that are looked at when it died."""
 
 NICENESS = 10
 """What a child adds to the niceness of the service, unless told otherwise."""
@@ -31,10 +36,14 @@ NICENESS = 10
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailure:
-    """The task's child is gone without finishing it: it died (`hung` False) or gave no sign of life for too long."""
+    """The task was not finished: its child died, or gave no sign of life for too long (`hung`).
+
+    `unavailable`: no child can work at all now (no process can be started, a library is missing), whatever the task is.
+    """
 
     hung: bool
     message: str
+    unavailable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +65,13 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
-    """The task is done; `problem` holds the traceback of an exception nobody in the child expected."""
+    """The task is done; `problem` tells of an exception nobody in the child expected.
+
+    `unavailable`: it says nothing of the task, for no other would have gone better.
+    """
 
     problem: str | None
+    unavailable: bool = False
 
 
 class ChildProcess:
@@ -118,14 +131,24 @@ class ChildProcess:
                 continue
             if task is None:
                 break
-            if self._child is None:
-                self._child = _Child(self._call, self._settings, threads=self._threads, niceness=self._niceness)
-            lost = self._serve(self._child, task)
+            lost = self._attempt(task)
             if lost is not None:
                 self._dismiss()
             if not self._stopping.is_set():
                 self._on_end(task, lost)
         self._dismiss()
+
+    def _attempt(self, task: object) -> WorkerFailure | None:
+        """Have a child do it. Whatever goes wrong is told as a failure: nobody would see that this thread had ended."""
+        try:
+            if self._child is None:
+                self._child = _Child(self._call, self._settings, threads=self._threads, niceness=self._niceness)
+        except (OSError, RuntimeError) as problem:
+            return WorkerFailure(hung=False, message=f"no process can be started: {problem}", unavailable=True)
+        try:
+            return self._serve(self._child, task)
+        except Exception as problem:  # noqa: BLE001 - as said
+            return WorkerFailure(hung=False, message=f"its answer cannot be used: {type(problem).__name__}: {problem}")
 
     def _serve(self, child: _Child, task: object) -> WorkerFailure | None:
         patience = self._deadline_seconds
@@ -137,7 +160,9 @@ class ChildProcess:
                 if isinstance(message, Heartbeat):
                     patience = message.seconds or patience
                 elif isinstance(message, _Finished):
-                    return None if message.problem is None else WorkerFailure(hung=False, message=message.problem)
+                    if message.problem is None:
+                        return None
+                    return WorkerFailure(hung=False, message=message.problem, unavailable=message.unavailable)
                 elif not self._stopping.is_set():
                     self._on_answer(task, message.value)
         except (EOFError, OSError):
@@ -154,6 +179,7 @@ class ChildProcess:
 class _Child:
     def __init__(self, call: str, settings: object, *, threads: int, niceness: int) -> None:
         ours, theirs = socket.socketpair()
+        self._said = TemporaryFile()  # noqa: SIM115 - it is read when the child is gone
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - ourselves, by the very interpreter that runs us
                 program("sortd.workers.child_process:main", str(theirs.fileno()), call, str(niceness)),
@@ -162,7 +188,7 @@ class _Child:
                 env=environment(**threading_settings(min(threads, free_cores(_cores(), os.getloadavg()[0])))),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=self._said,
                 start_new_session=True,
             )
         self.connection = Connection(ours.detach())
@@ -178,14 +204,22 @@ class _Child:
         """Leave nothing of it behind."""
         self.reap()
         self.connection.close()
+        self._said.close()
 
     def reap(self) -> str:
-        """Wait for its end; how it ended."""
+        """Wait for its end; how it ended, and what it said last."""
         try:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return "still running"
-        return signal.Signals(-status).name if status < 0 else f"status {status}"
+        how = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return ": ".join(filter(None, (how, self._last_words())))
+
+    def _last_words(self) -> str:
+        size = self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, size - LAST_WORDS))
+        lines = self._said.read(LAST_WORDS).decode(errors="replace").split("\n")
+        return printable(next((line for line in reversed(lines) if line.strip()), ""))
 
 
 def threading_settings(threads: int) -> dict[str, str]:
@@ -219,16 +253,28 @@ def _work(connection: Connection, call: str) -> None:
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
     settings = connection.recv()
     threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
-    handle: Callable[[Any], Iterator[Any]] = getattr(import_module(module), function)(settings)
+    handle: Callable[[Any], Iterator[Any]] | None = None
     while True:
         task = tasks.get()
-        problem = None
+        ended = _Finished(None)
         try:
+            if handle is None:
+                handle = getattr(import_module(module), function)(settings)
             for answer in handle(task):
                 connection.send(answer if isinstance(answer, Heartbeat) else TaskAnswer(answer))
+        except ImportError as missing:
+            ended = _Finished(f"{missing}; install sortd anew, with all that it needs", unavailable=True)
         except Exception:  # noqa: BLE001 - whatever it is, the service must hear of it
-            problem = traceback.format_exc(limit=-3)
-        connection.send(_Finished(problem))
+            ended = _Finished(traceback.format_exc(limit=-3))
+        connection.send(ended)
+
+
+_last_calls: list[Callable[[], None]] = []
+
+
+def before_abandoned(call: Callable[[], None]) -> None:
+    """Have the child make this call when its parent is gone, before it ends too."""
+    _last_calls.append(call)
 
 
 def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
@@ -237,6 +283,8 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
         while True:
             tasks.put(connection.recv())
     except (EOFError, OSError):
+        for call in _last_calls:
+            call()
         os._exit(0)
 
 

@@ -22,7 +22,8 @@ from sortd.domain.tasks import EncodeTexts, ExtractionJob
 from sortd.extract.decoding.decoder_pool import DecoderPool
 from sortd.extract.registry import extractable, load, needs_networks
 from sortd.extract.spec import Extractor, Needs, Sample
-from sortd.workers.child_process import Heartbeat
+from sortd.store.extraction_trace import ExtractionTrace
+from sortd.workers.child_process import Heartbeat, before_abandoned
 from sortd.workers.local_executor import ExtractionWorkerSettings, patience
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ class _Studio:
 
     def __init__(self, settings: ExtractionWorkerSettings) -> None:
         self._settings = settings
+        self._trace = None if settings.state is None else ExtractionTrace(settings.state)
+        if self._trace is not None:
+            before_abandoned(self._trace.end)
         self._said: list[WorkerEvent] = []
         self._probed = False
         self._benches: dict[tuple[SpacePart, ...], _Bench] = {}
@@ -81,6 +85,16 @@ class _Studio:
         return self._read(task) if isinstance(task, EncodeTexts) else self._extract(task)
 
     def _extract(self, jobs: tuple[ExtractionJob, ...]) -> Iterator[object]:
+        if self._trace is None or len(jobs) > 1:
+            yield from self._extracted(jobs)
+            return
+        self._trace.begin(jobs[0].fingerprint)
+        try:
+            yield from self._extracted(jobs)
+        finally:
+            self._trace.end()
+
+    def _extracted(self, jobs: tuple[ExtractionJob, ...]) -> Iterator[object]:
         waiting: dict[Future[tuple[dict[_Bench, Sample], float]], ExtractionJob] = {}
         for job in jobs:
             try:

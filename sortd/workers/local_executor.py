@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from sortd.config.settings import Settings
 from sortd.disk.root_guard import RootGuard
-from sortd.domain.errors import FolderRefuses
+from sortd.domain.errors import FolderRefuses, MoveRefused
 from sortd.domain.feature import Fault
 from sortd.domain.messages import (
     CONFINED,
@@ -55,6 +55,8 @@ class ExtractionWorkerSettings:
     root: Path
     extract: EncoderSettings
     timeout_seconds: float
+    state: Path | None = None
+    """Where to leave word of the video in work, for the service that comes after a kill; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class LocalExecutor:
     """All of them; none is started before it has work."""
 
     def __init__(self, config: Settings, guard: RootGuard, inbox: SimpleQueue[Message]) -> None:
-        self._extraction = extraction_worker(config, guard.root, inbox)
+        self._extraction = extraction_worker(config, guard, inbox)
         self._training = training_worker(config, guard.state, inbox)
         self._copying = copying_worker(guard.root, inbox)
 
@@ -97,7 +99,7 @@ class LocalExecutor:
             worker.stop()
 
 
-def extraction_worker(config: Settings, root: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
+def extraction_worker(config: Settings, guard: RootGuard, inbox: SimpleQueue[Message]) -> ChildProcess:
     """Takes batches of jobs, and words; each video's answer is put into the inbox as soon as it is there."""
     settings = config.extract
     answered: set[Fingerprint] = set()
@@ -124,17 +126,23 @@ def extraction_worker(config: Settings, root: Path, inbox: SimpleQueue[Message])
         rest = tuple(job for job in task if job.fingerprint not in answered)
         answered.clear()
         if lost is not None and rest:
-            inbox.put(TaskLost(rest, Fault.TIMEOUT if lost.hung else Fault.DECODER_CRASHED, lost.message))
+            inbox.put(_loss(rest, lost))
 
     return ChildProcess(
         EXTRACTION,
-        ExtractionWorkerSettings(root, extract_settings(config), settings.timeout_seconds),
+        ExtractionWorkerSettings(guard.root, extract_settings(config), settings.timeout_seconds, guard.state),
         on_answer=on_answer,
         on_end=on_end,
         deadline_seconds=patience(settings.timeout_seconds),
         idle_seconds=settings.idle_seconds,
         threads=EXTRACTION_THREADS,
     )
+
+
+def _loss(jobs: tuple[ExtractionJob, ...], lost: WorkerFailure) -> ExtractorUnavailable | TaskLost:
+    if lost.unavailable:
+        return ExtractorUnavailable(jobs, lost.message)
+    return TaskLost(jobs, Fault.TIMEOUT if lost.hung else Fault.DECODER_CRASHED, lost.message)
 
 
 def training_worker(config: Settings, state: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
@@ -161,7 +169,9 @@ def copying_worker(root: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
 
     def on_end(order: CopyFiles, lost: WorkerFailure | None) -> None:
         if lost is not None:
-            inbox.put(FilesCopied(order.number, (), FolderRefuses(order.steps[0].target.parent, lost.message)))
+            folder = order.steps[0].target.parent
+            refused = MoveRefused(lost.message) if lost.unavailable else FolderRefuses(folder, lost.message)
+            inbox.put(FilesCopied(order.number, (), refused))
 
     return ChildProcess(
         COPYING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -170,6 +171,15 @@ def test_a_decoder_that_hangs_or_dies_costs_its_file_three_tries_and_the_others_
         assert [(aside["path"], aside["attempts"]) for aside in home.ask("status")["set_aside"]] == [("slow.avi", 3)]
 
 
+def kill_with_its_children(home) -> None:
+    """As the kernel does where a whole unit has taken too much memory."""
+    os.kill(home.process.pid, signal.SIGSTOP)  # it sees nothing of the end of its children
+    for process in home.children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    home.kill()
+
+
 @pytest.mark.fault("D8")
 def test_a_file_that_kills_sortd_itself_is_set_aside_and_the_others_go_on(home, clips, slow):
     home.configure("config.toml", extract={"encoder": "builtin"})
@@ -186,7 +196,7 @@ def test_a_file_that_kills_sortd_itself_is_set_aside_and_the_others_go_on(home, 
             home.start()
             home.until(decoding_or_set_aside)
             if not home.told("set_aside"):
-                home.kill()
+                kill_with_its_children(home)
                 kills += 1
             assert kills <= 4
         home.await_told("extracted", 3)
@@ -194,20 +204,28 @@ def test_a_file_that_kills_sortd_itself_is_set_aside_and_the_others_go_on(home, 
     assert kills in {3, 4}  # in a batch nobody was counted yet
 
 
-@pytest.mark.fault("D7")
-def test_without_its_decoder_one_line_says_what_to_install_and_no_video_pays(home, clips, tmp_path, monkeypatch):
+@pytest.mark.fault("D7", "G5")
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("av", "libavcodec.so.62", "install sortd anew, with its package av"),
+        ("cv2", "libGL.so.1", "install sortd anew, with all that it needs"),
+    ],
+)
+def test_without_a_library_one_line_says_what_to_install_and_no_video_pays(home, clips, tmp_path, monkeypatch, missing):
+    package, library, cure = missing
     home.configure("config.toml", extract={"encoder": "builtin"})
     for number in range(3):
         shutil.copy(clips / f"sea-{number}.mp4", home.root)
-    error = "raise ImportError('libavcodec.so.62: cannot open shared object file')"
-    python = installation(tmp_path / "broken", {"av/__init__.py": error})
+    error = f"raise ImportError('{library}: cannot open shared object file')"
+    python = installation(tmp_path / "broken", {f"{package}/__init__.py": error})
     with home.nothing_lost():
         with monkeypatch.context() as patch:
             patch.setattr(conftest, "SORTD", (python, "-P", "-m", "sortd"))
             home.once()
         (line,) = home.told("extraction_stalled")
-        assert "libavcodec.so.62" in line["why"]
-        assert "install sortd anew, with its package av" in line["why"]
+        assert library in line["why"]
+        assert cure in line["why"]
         assert home.ask("status")["set_aside"] == []
         assert home.once().returncode == 0
         assert len(home.told("extracted")) == 3

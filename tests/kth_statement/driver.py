@@ -24,7 +24,6 @@ from sortd.domain.messages import (
     RequestReceived,
     RescanDue,
     TaskLost,
-    Tick,
     Touched,
     Trained,
 )
@@ -53,10 +52,6 @@ MOST = 60
 """Times of trying what should come to an end."""
 
 Act = Callable[[], object]
-
-
-class ServiceEnded(AssertionError):
-    """What was raised outside of the guard of the service's loop ends the service."""
 
 
 class Across(FileMover):
@@ -127,20 +122,17 @@ class Loop(Household):
         self.wanted = space
         self.far = far
         self.useless = useless
-        self.inbox: deque[Message] = deque()
+        self.inbox: deque[Message | None] = deque()
         self.orders: list[Task] = []
         self.asked: list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = []
         self.problems: list[str] = []
-        self.failed = False
         self.collecting = False
-        self.serves = True
         self.statements: Statements | None = None
         super().__init__(folder, **settings)
 
     def start(self, *, observe: bool = False) -> None:
         self.clock.now += self.started_after
         self.space = self.wanted or self.space
-        self.serves = True
         super().start(observe=observe)
 
     def begin(self) -> None:
@@ -150,8 +142,6 @@ class Loop(Household):
             self.engine.moves._mover = Across(self.root)
         if self.statements is not None:
             self.statements.follow(self.store.database._connection)
-        if self.serves:
-            self.unguarded(super().begin)
 
     def start_again(self) -> None:
         """The service ends at once, and another one starts."""
@@ -163,7 +153,6 @@ class Loop(Household):
     def by_hand(self, request: Mapping[str, Any]) -> None:
         """A command while no service runs: it does itself what it asks for; a service starts afterwards."""
         self.kill()
-        self.serves = False
         super().start(observe=True)
         given: list[Mapping[str, Any]] = []
         self.asked.append((request, given))
@@ -176,7 +165,7 @@ class Loop(Household):
 
     # The loop
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: Message | None) -> None:
         self.inbox.append(message)
         if not self.collecting:
             self.run()
@@ -184,33 +173,26 @@ class Loop(Household):
     def run(self) -> None:
         """Empty the inbox."""
         while self.inbox:
-            self.step(self.inbox.popleft())
-        self.unguarded(lambda: self.engine.wakes_at(self.monotonic))
+            message = self.inbox.popleft()
+            if message is not None:
+                self.engine.handle(message)
+            self.guarded(self.work)
+        self.guarded(lambda: self.engine.wakes_at(self.monotonic))
 
-    def step(self, message: Message) -> None:
-        """Handle a message inside the guard that the service has around it."""
-        try:
-            orders = self.engine.handle(message, self.monotonic)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, the service goes on
-            self.failed = True
-            self.problems.append(repr(problem))
-            return
-        self.orders += orders
-        if self.failed:
-            self.failed = False
-            self.inbox.append(RescanDue("a step had failed"))
+    def work(self) -> None:
+        self.orders += self.engine.work(self.monotonic)
 
-    def unguarded(self, act: Act) -> None:
-        """Do what the service does outside of its guard."""
+    def guarded(self, act: Act) -> None:
+        """Do what the service asks of the engine inside its guard: whatever goes wrong, the service goes on."""
         try:
             act()
-        except Exception as problem:
-            raise ServiceEnded(repr(problem)) from problem
+        except Exception as problem:  # noqa: BLE001 - as said
+            self.problems.append(repr(problem))
 
     def change_encoder(self, space: FeatureSpace) -> None:
         """What the service does when it notices other weights."""
         self.space = space
-        self.unguarded(lambda: self.engine.want(space))
+        self.engine.want(space)
 
     def deliver(self) -> None:
         """Let the children carry out what was ordered."""
@@ -267,18 +249,18 @@ class Loop(Household):
             self.advance(ROUND_SECONDS)
             if number % RESCAN_ROUNDS == 0:
                 self.inbox.append(RescanDue("it is time"))
-            self.tell(Tick())
+            self.tell(None)
             for _ in range(MOST):
                 if not self.orders:
                     break
                 self.deliver()
-                self.tell(Tick())
+                self.tell(None)
 
     def until_ordered(self) -> None:
         """Let time pass until something is ordered, and do not carry it out."""
         for _ in range(MOST):
             self.advance(3.0)
-            self.tell(Tick())
+            self.tell(None)
             if self.orders:
                 return
         raise AssertionError("nothing was ordered")
@@ -308,9 +290,9 @@ class Loop(Household):
 
     def settled(self) -> list[Message]:
         """What was touched has been still for long enough, which the next Tick notices."""
-        self.tell(Tick())
+        self.tell(None)
         self.advance(3.0)
-        return [Tick()]
+        return [None]
 
     def request(self, request: Mapping[str, Any]) -> Message:
         """A command of the owner's on its way."""

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sortd.domain.messages import RescanDue, Tick
+from sortd.domain.messages import RescanDue
 from tests.kth_statement.driver import SHORT, Loop, outcome
 from tests.kth_statement.stories import STORIES, Story, live_a_while
 
@@ -71,7 +71,7 @@ class Lives:
         self._restore()
         self._die(LATER_SECONDS, story.circumstances, lambda home: strike(home, story, at=k, kill=True))
         with self._open(2 * LATER_SECONDS, **{**story.circumstances, **story.next_start}) as home:
-            home.tell(Tick())
+            home.tell(None)
             command = story.request or story.again
             if command is not None:
                 home.tell(home.request(command(home)))  # whoever waits for an answer in vain asks again
@@ -141,7 +141,7 @@ def strike(home: Loop, story: Story, *, at: int = 0, kill: bool = False) -> list
     home.go_on(2)
     messages = story.messages(home)
     with home.count_statements(at=at, kill=kill) as statements:
-        for message in [*messages, Tick()]:
+        for message in [*messages, None]:
             if callable(message):
                 message()
             else:

@@ -16,7 +16,6 @@ from sortd.domain.messages import (
     RetrainDue,
     RetryDue,
     TaskLost,
-    Tick,
     TrainingLost,
     WorkerEvent,
 )
@@ -104,7 +103,7 @@ def owner_moves(source: str, target: str) -> Story:
 def gone(home: Loop) -> list[Message | Act]:
     home.remove("sea/0.mp4")
     home.settled()
-    home.tell(Tick())
+    home.tell(None)
     home.tell(RescanDue("it is time"))
     return [RescanDue("it is time")]
 
@@ -170,7 +169,7 @@ def taught_more(home: Loop) -> None:
     home.put({"sea": {f"{n}.mp4": f"sea {n}".encode() for n in range(NUMBER, NUMBER + 6)}, "odd.mp4": b"sea 999"})
     for _ in range(20):
         home.advance(3.0)
-        home.tell(Tick())
+        home.tell(None)
         if not any(isinstance(order, Train) for order in home.orders):
             home.deliver()
 
@@ -179,7 +178,7 @@ def training_due(home: Loop) -> list[Message | Act]:
     taught_more(home)
     assert not home.orders
     home.advance(60.0)
-    return [Tick()]
+    return [None]
 
 
 def cron(home: Loop) -> list[Message | Act]:
@@ -190,7 +189,7 @@ def cron(home: Loop) -> list[Message | Act]:
 def training(home: Loop) -> list[Message]:
     taught_more(home)
     home.advance(60.0)
-    home.tell(Tick())
+    home.tell(None)
     (order,) = home.orders
     assert isinstance(order, Train)
     return home.answers()

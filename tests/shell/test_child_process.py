@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,7 +17,7 @@ from sortd.workers.child_process import ChildProcess, Heartbeat
 from tests.waiting import PATIENCE_SECONDS, until
 
 
-def helper(greeting):
+def helper(greeting):  # noqa: C901 - one case each
     """What the children of these tests run."""
 
     def handle(task):
@@ -36,6 +39,12 @@ def helper(greeting):
                 yield "at last"
             case "fail":
                 raise RuntimeError("as asked")
+            case "lack":
+                import no_such_library  # noqa: F401, PLC0415 - as asked
+            case "complain":
+                sys.stderr.write("warming up\nlibGL.so.1 \x1b[2J is broken\n")
+                sys.stderr.flush()
+                os.kill(os.getpid(), signal.SIGABRT)
             case _:
                 yield f"{greeting} {task}"
 
@@ -50,7 +59,7 @@ def start():
     def start(**settings):
         answers = SimpleQueue()
         worker = ChildProcess(
-            "tests.shell.test_child_process:helper",
+            settings.pop("call", "tests.shell.test_child_process:helper"),
             "hello",
             on_answer=lambda task, answer: answers.put((task, answer)),
             on_end=lambda task, lost: answers.put((task, lost)),
@@ -110,6 +119,48 @@ def test_a_child_that_is_slow_but_alive_is_left_to_it(work):
 def test_an_exception_nobody_expected_is_told(work):
     _, lost = work("fail")
     assert "as asked" in lost.message
+    assert not lost.unavailable
+
+
+def test_what_a_child_said_last_is_told_with_how_it_died(work):
+    _, lost = work("complain")
+    assert lost.message == r"its process ended (SIGABRT: libGL.so.1 \x1b[2J is broken)"
+
+
+@pytest.mark.fault("G5")
+def test_a_library_that_is_missing_is_no_fault_of_the_task(work, start):
+    for ask in (work, start(call="tests.shell.no_such_module:helper")):
+        _, lost = ask("lack")
+        assert lost.unavailable
+        assert re.fullmatch(r"No module named '[a-z_.]+'; install sortd anew, with all that it needs", lost.message)
+    assert work("you") == (["hello you"], None)
+
+
+NO_DESCRIPTORS = """
+import resource, os
+from queue import SimpleQueue
+from sortd.workers.child_process import ChildProcess
+told = SimpleQueue()
+child = ChildProcess("tests.shell.test_child_process:helper", "hello", on_answer=lambda task, answer: told.put(answer),
+    on_end=lambda task, lost: told.put(lost), deadline_seconds=300, idle_seconds=300, threads=1)
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+child.submit("you")
+lost = told.get(timeout=300)
+print(lost.unavailable, lost.message)
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+child.submit("you")
+print(told.get(timeout=300), told.get(timeout=300))
+child.stop()
+"""
+
+
+@pytest.mark.fault("G4")
+def test_where_no_process_can_be_started_it_is_told_and_the_next_task_goes_well():
+    root = Path(__file__).parents[2]
+    code = f"import sys; sys.path.append({str(root)!r})\n{NO_DESCRIPTORS}"
+    ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "True no process can be started: [Errno 24] Too many open files\nhello you None\n"
 
 
 def test_an_idle_child_leaves(start):

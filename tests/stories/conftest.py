@@ -14,7 +14,7 @@ from sortd.config.settings import Settings
 from sortd.daemon.index_recovery import open_store
 from sortd.disk.root_guard import RootGuard
 from sortd.domain.feature import Fault
-from sortd.domain.messages import Extracted, ExtractionFailed, FilesCopied, Message, RescanDue, TextsEncoded, Tick
+from sortd.domain.messages import Extracted, ExtractionFailed, FilesCopied, Message, RescanDue, TextsEncoded
 from sortd.domain.tasks import CopyFiles, EncodeTexts, Extract, Task, Train, TrainingPayload
 from sortd.engine.engine import Engine
 from sortd.engine.engine_assembly import library_at
@@ -69,7 +69,7 @@ class Household:
         self.begin()
 
     def begin(self) -> None:
-        self.engine.start()
+        """The first step takes up what the last run left."""
 
     def write(self, event: str, **facts: Any) -> None:
         self.log.append({"event": event, **facts})
@@ -93,16 +93,18 @@ class Household:
         while self.monotonic < end:
             self.monotonic += 1.0
             self.clock.now += 1.0
-            self.tell(Tick())
+            self.tell(None)
 
-    def tell(self, message: Message) -> None:
-        """Put a message into the inbox, and empty it unless that is being done further up."""
+    def tell(self, message: Message | None) -> None:
+        """Put a message into the inbox, and empty it unless that is being done further up; None: time has passed."""
         self._inbox.append(message)
         if len(self._inbox) > 1:
             return
         try:
             while self._inbox:
-                for order in self.engine.handle(self._inbox[0], self.monotonic):
+                if self._inbox[0] is not None:
+                    self.engine.handle(self._inbox[0])
+                for order in self.engine.work(self.monotonic):
                     self.carry_out(order)
                 self._inbox.popleft()
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sortd.domain.feature import FeatureSpace, SpacePart
-from sortd.domain.messages import Tick
 from tests.stories.conftest import taught
 
 OTHER = FeatureSpace((SpacePart("visual", "other-1", 64), SpacePart("speech", "other-1", 64)))
@@ -15,7 +14,7 @@ def test_everything_is_embedded_again_and_the_classifier_changes_over_without_a_
     home.extracted.clear()
     held_back = home.hold_extraction()
     home.engine.want(OTHER)
-    home.tell(Tick())
+    home.tell(None)
     assert home.engine.decision_inputs.classifier.space == old
     held_back()
     home.settle()
@@ -43,7 +42,10 @@ def test_after_a_restart_in_the_middle_the_old_one_still_decides_until_the_new_o
     home.kill()
     home.space = OTHER
     home.start()
+    held_back = home.hold_extraction()
+    home.tell(None)
     assert home.engine.decision_inputs.classifier.space != OTHER
+    held_back()
     home.settle()
     assert home.engine.decision_inputs.classifier.space == OTHER
     assert home.events("retrain_due")[-1]["why"] == "the encoder changed"

@@ -9,7 +9,8 @@ import pytest
 from sortd.disk.library_marker import RootAway
 from sortd.disk.move import FileMover
 from sortd.domain.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
-from sortd.domain.messages import FilesCopied, Tick
+from sortd.domain.messages import FilesCopied
+from sortd.store.extraction_trace import TRACE
 from sortd.workers.copy_worker import copying
 from tests.stories.conftest import taught
 
@@ -121,7 +122,7 @@ def test_a_move_to_be_noted_waits_for_a_disk_that_is_unplugged(household):
     home.engine.moves._mover = FileMover(home.root)
     plug_in = unplug(home)
     with pytest.raises(RootAway):
-        home.tell(Tick())
+        home.tell(None)
     plug_in()
     home.settle()
     assert home.home_of("cats/new.mp4") == ("cats", "sortd")
@@ -181,13 +182,17 @@ def test_what_it_put_back_itself_is_no_wish_of_the_owners(household):
     assert not home.events("left")
 
 
-def test_a_batch_that_kills_the_service_costs_only_the_guilty_one(household):
+@pytest.mark.fault("D8", "G14")
+@pytest.mark.parametrize("together", [True, False], ids=["its child dies with it", "its child outlives it"])
+def test_a_video_with_which_the_service_dies_goes_alone_and_last_and_pays_only_where_both_died(household, together):
     home = household()
     (home.root / "good.mp4").write_bytes(b"cats 1")
     (home.root / "evil.mp4").write_bytes(b"evil 1")
 
     def extract(job):
         if home.root.joinpath(job.path).read_bytes() == b"evil 1":
+            if together and home.store.backlog.was_alone(job):
+                (home.guard.state / TRACE).write_text(job.fingerprint)
             raise Killed
         return type(home).extract(home, job)
 
@@ -198,9 +203,9 @@ def test_a_batch_that_kills_the_service_costs_only_the_guilty_one(household):
         except Killed:
             home.kill()
             home.start()
-    home.settle()
     assert [str(line["path"]) for line in home.events("extracted")] == ["good.mp4"]
-    assert [(str(line.path), line.attempts) for line in home.store.backlog.set_aside()] == [("evil.mp4", 3)]
+    set_aside = [(str(line.path), line.attempts) for line in home.store.backlog.set_aside()]
+    assert set_aside == ([("evil.mp4", 3)] if together else [])
 
 
 def test_killed_while_it_learns_it_learns_at_the_next_start(household):

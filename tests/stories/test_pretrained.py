@@ -99,7 +99,7 @@ def in_hand(home: Service) -> int:
 def tries_lost(home: Service) -> dict[str, int]:
     """Tries that were begun and came to nothing, of each video that still waits."""
     with closing(sqlite3.connect(f"file:{home.state / 'index.db'}?mode=ro", uri=True)) as index:
-        return dict(index.execute("SELECT fingerprint, count - (running IS 'alone') FROM attempts"))
+        return dict(index.execute("SELECT fingerprint, count FROM attempts"))
 
 
 def names_read(home: Service) -> dict[str, int]:

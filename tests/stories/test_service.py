@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -368,3 +369,28 @@ def test_it_goes_on_when_its_log_is_rotated_and_nobody_reads_its_errors(serve, c
     home.await_told("extracted", path="sea-0.mp4")
     assert home.stop() == 0
     assert b'"extracted"' in home.log.read_bytes()
+
+
+# Being read
+
+
+@pytest.mark.fault("G2")
+def test_whoever_reads_a_preview_slowly_holds_up_nothing(taught, clips):
+    home = taught()
+    for number in range(600):  # more than a pipe holds
+        (home.root / f"{number}-{'x' * 100}.mp4").write_bytes(b"no video %d" % number)
+    home.start()
+    home.await_told("set_aside", 600)
+    read, write = os.pipe()
+    with subprocess.Popen([*SORTD, "preview", "--json", "--config", home.config], stdout=write) as pager:
+        os.close(write)
+        until(lambda: Path(f"/proc/{pager.pid}/wchan").read_text() in {"anon_pipe_write", "pipe_write", "pipe_wait"})
+        shutil.copy(clips / "sea-10.mp4", home.root)
+        home.await_told("moved")
+        (home.root / "sea-11.mp4").write_bytes((clips / "sea-11.mp4").read_bytes())
+        (home.root / "sea-11.mp4").rename(home.root / "sea" / "sea-11.mp4")
+        home.await_told("labelled")
+        assert pager.poll() is None
+        with os.fdopen(read) as told:
+            assert len(json.load(told)) == 600
+    assert home.stop() == 0

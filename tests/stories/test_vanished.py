@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sortd.domain.messages import RescanDue, Tick
+from sortd.domain.messages import RescanDue
 from tests.faults.kit import as_root, bind, tmpfs
 from tests.stories.conftest import taught
 
@@ -145,7 +145,7 @@ def test_a_move_seen_half_moves_and_teaches_nothing_meanwhile(household):
     (home.root / "new.mp4").write_bytes(b"sea 100")
     bring_back = vanish(home, "cats", "dogs")
     home.tell(RescanDue("the first half"))
-    home.tell(Tick())
+    home.tell(None)
     assert home.engine.scanner.loss_guard.held
     assert not home.events("videos_vanished")
     assert "new.mp4" in home.tree
