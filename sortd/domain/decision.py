@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import PurePath
 
 from sortd.domain.category import CategoryName
+from sortd.domain.feature import Fault
 from sortd.domain.video import Placer
 
 
@@ -93,3 +95,40 @@ class Leave:
 
 
 Decision = MoveTo | Leave
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionInputs:
+    """All that the verdict on one video depends on."""
+
+    path: PurePath
+    """Where its copy stands among the unsorted."""
+    home: CategoryName | None
+    vetoes: frozenset[CategoryName]
+    fault: Fault | None
+    """Why it was set aside."""
+    prediction: Prediction | None
+    may_replace: bool = False
+    """Whether it may be a known video in another form, which is not known yet."""
+    lacks_features: bool = False
+    """Whether a feature may still come."""
+    tells_nothing: bool = False
+    """Whether every extractor that the classifier asks for has answered, and none gave numbers."""
+    policy: Policy = Policy({})
+    examples: Mapping[CategoryName, int] = field(default_factory=dict)
+    trust: Trust | None = None
+    """What the likeliest category's past moves entitle the next one to; None where it made none."""
+    hands_off: bool = False
+    """Whether its owner asks to leave the video alone."""
+    takes_moves: bool = True
+    """Whether the likeliest category's folder takes automatic moves, by its rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What sortd makes of one video; `fault` where it was set aside, `prediction` where there could be one."""
+
+    path: PurePath
+    decision: Decision
+    prediction: Prediction | None = None
+    fault: Fault | None = None

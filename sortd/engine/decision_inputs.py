@@ -1,20 +1,18 @@
-"""Predict and decide for one video with what is known now; the service, `preview` and `explain` all ask here."""
+"""Gather what the verdict on one video depends on; the service, `preview` and `explain` all gather it here."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Protocol
 
 from sortd.disk.folder_rules import Role
 from sortd.disk.library import Library
 from sortd.domain.category import CategoryName
-from sortd.domain.decision import Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
-from sortd.domain.feature import Fault, FeatureSpace, Vector
+from sortd.domain.decision import DecisionInputs, Policy, Prediction, Trust
+from sortd.domain.feature import FeatureSpace, Vector
 from sortd.domain.video import Fingerprint, Sighting
-from sortd.judgement.decide import decide
 from sortd.judgement.late_fusion import fuse
 from sortd.judgement.trust import stopped, trust, until_free
 from sortd.store.store import Store
@@ -32,18 +30,8 @@ class Predictor(Protocol):
     def predict(self, vector: Vector) -> Prediction: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What sortd makes of one video; `fault` where it was set aside, `prediction` where there could be one."""
-
-    path: PurePath
-    decision: Decision
-    prediction: Prediction | None = None
-    fault: Fault | None = None
-
-
 class DecisionInputsReader:
-    """Judges videos that stand in the root. It knows no mode: whether a move may be made now is the sorter's word."""
+    """Reads what is known of one video, of its likeliest category, and of what the classifier says of it."""
 
     def __init__(self, store: Store, library: Library, *, probation: Sequence[int], target_precision: float) -> None:
         self._store = store
@@ -54,38 +42,44 @@ class DecisionInputsReader:
         self._terms: tuple[Policy, dict[CategoryName, int]] | None = None
 
     def refresh(self) -> None:
-        """Read what the folders say of themselves anew, before a few videos are judged by it."""
+        """Read the rules of the folders anew, before the next few videos are decided by them."""
         self._terms = None
 
-    def verdict(
+    def read(
         self, fingerprint: Fingerprint, *, now: float, planned: Mapping[CategoryName, int] | None = None
-    ) -> Verdict | None:
-        """Decide for a video; None: it does not stand in the root.
+    ) -> DecisionInputs | None:
+        """Gather what a verdict on this video needs; None: it does not stand among the unsorted.
 
-        `planned` counts moves thought of but not made, so that a preview halts where the service would.
+        `planned` counts moves that were thought of and not made, so that a preview halts where the service would.
         """
         sighting = self.unsorted(fingerprint)
         if sighting is None:
             return None
-        path = sighting.path
         record = self._store.videos.record(fingerprint)
-        if record.home is not None:
-            return Verdict(path, Leave(Reason.ALREADY_FILED, record.home))
         fault = self._store.backlog.fault_of(fingerprint)
-        prediction = None if fault else self.predict(fingerprint)
-        if self._store.replacements.waits(fingerprint):
-            return Verdict(path, Leave(Reason.PENDING), prediction, fault)
-        if fault is not None or (prediction is None and self._store.backlog.waits(fingerprint)):
-            return Verdict(path, Leave(Reason.PENDING), fault=fault)
-        decision = self._decide(prediction, record.vetoes, now, planned or Counter())
-        if prediction is None and self.classifier and self._store.features.whole(fingerprint, self.classifier.space):
-            decision = Leave(Reason.NOTHING_TO_TELL)
-        held = self._library.hands_off(path) or (
-            isinstance(decision, MoveTo) and not self._takes_videos(decision.category)
+        prediction = None if fault or record.home is not None else self.predict(fingerprint)
+        policy, examples = self.policy()
+        best = None if prediction is None else prediction.best
+        tells_nothing = (
+            prediction is None
+            and self.classifier is not None
+            and self._store.features.whole(fingerprint, self.classifier.space)
         )
-        if held:
-            decision = Leave(Reason.HANDS_OFF, decision.category)
-        return Verdict(path, decision, prediction)
+        return DecisionInputs(
+            path=sighting.path,
+            home=record.home,
+            vetoes=record.vetoes,
+            fault=fault,
+            prediction=prediction,
+            may_replace=self._store.replacements.waits(fingerprint),
+            lacks_features=self._store.backlog.waits(fingerprint),
+            tells_nothing=tells_nothing,
+            policy=policy,
+            examples=examples,
+            trust=None if best is None else self.trust_in(best, now=now, planned=(planned or {}).get(best, 0)),
+            hands_off=self._library.hands_off(sighting.path),
+            takes_moves=best is None or self._takes_moves(best),
+        )
 
     def unsorted(self, fingerprint: Fingerprint) -> Sighting | None:
         """The video's copy among the unsorted, the first by name."""
@@ -149,21 +143,7 @@ class DecisionInputsReader:
     def _target(self, category: CategoryName) -> float:
         return self._library.rules(category).target_precision or self._target_precision
 
-    def _decide(
-        self,
-        prediction: Prediction | None,
-        vetoes: frozenset[CategoryName],
-        now: float,
-        planned: Mapping[CategoryName, int],
-    ) -> Decision:
-        policy, examples = self.policy()
-        trusted: dict[CategoryName, Trust] = {}
-        if prediction is not None:
-            best = prediction.best
-            trusted[best] = self.trust_in(best, now=now, planned=planned.get(best, 0))
-        return decide(prediction, policy, vetoes=vetoes, examples=examples, trust=trusted)
-
-    def _takes_videos(self, category: CategoryName) -> bool:
+    def _takes_moves(self, category: CategoryName) -> bool:
         return self._library.rules(category).automatic and not self._library.hands_off(PurePath(category))
 
     def _names(self) -> dict[CategoryName, CategoryName]:

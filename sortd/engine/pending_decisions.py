@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from sortd.domain.category import CategoryName
-from sortd.domain.decision import Leave, MoveTo, Reason, Trust
+from sortd.domain.decision import Leave, MoveTo, Reason, Trust, Verdict
 from sortd.domain.errors import Changed, FolderRefuses, IndexUnavailable, MoveRefused, SortdError
 from sortd.domain.messages import FilesCopied
 from sortd.domain.video import Fingerprint
-from sortd.engine.decision_inputs import DecisionInputsReader, Verdict
+from sortd.engine.decision_inputs import DecisionInputsReader
 from sortd.engine.event_log import Tell
 from sortd.engine.journaled_moves import JournaledMoves
 from sortd.engine.move_backoff import MoveBackoff
+from sortd.judgement.decide import verdict
 from sortd.judgement.trust import CategoryFeedback
 from sortd.store.journal import DONE, Move
 from sortd.store.store import PAUSED, Store
@@ -120,18 +121,19 @@ class PendingDecisions:
     def land(self, copied: FilesCopied, entry: Move, now: float) -> None:
         """The copies for a move are made, or failed: finish it, if it is what would be decided now."""
         self._decision_inputs.refresh()
-        verdict = self._decision_inputs.verdict(entry.fingerprint, now=self._wall())
-        decision = None if verdict is None or self.halted else verdict.decision
+        inputs = self._decision_inputs.read(entry.fingerprint, now=self._wall())
+        decided = None if inputs is None else verdict(inputs)
+        decision = None if decided is None or self.halted else decided.decision
         wanted = isinstance(decision, MoveTo) and decision.category == entry.category
         if copied.refused is None and not wanted:
             copied = replace(copied, refused=MoveRefused("it was decided otherwise while it was copied"))
         left = self._attempt(lambda: self._moves.land(copied), entry.category, now)
-        if verdict is None or not wanted:
+        if decided is None or not wanted:
             self.add([entry.fingerprint])
         elif left is not None:
             if not left.told:
                 self._refusals.postpone(entry.steps[0].source, now=now)
-            self._note(entry.fingerprint, verdict, left)
+            self._note(entry.fingerprint, decided, left)
 
     def _refuse_unsafe(self, now: float) -> None:
         """Tell at the start where no move is safe, before a video waits for one; what cannot be tried is told then."""
@@ -185,15 +187,16 @@ class PendingDecisions:
     def _decide(self, clip: Fingerprint, now: float) -> None:
         if clip in {entry.fingerprint for entry in self._moves.copies()}:
             return
-        verdict = self._decision_inputs.verdict(clip, now=self._wall())
-        if verdict is None or verdict.fault is not None:
+        inputs = self._decision_inputs.read(clip, now=self._wall())
+        if inputs is None or inputs.fault is not None:
             return
-        if isinstance(verdict.decision, MoveTo):
-            left = self._move(clip, verdict.decision, now)
+        decided = verdict(inputs)
+        if isinstance(decided.decision, MoveTo):
+            left = self._move(clip, decided.decision, now)
             if left is not None:
-                self._note(clip, verdict, left)
-        elif verdict.decision.reason is not Reason.PENDING:
-            self._note(clip, verdict, _Left(verdict.decision))
+                self._note(clip, decided, left)
+        elif decided.decision.reason is not Reason.PENDING:
+            self._note(clip, decided, _Left(decided.decision))
 
     def _move(self, clip: Fingerprint, move: MoveTo, now: float) -> _Left | None:
         """Carry a move out, or let it wait for its turn; where it may not or could not be made: why not."""
@@ -230,11 +233,11 @@ class PendingDecisions:
             self._refusals.accept(source, source.parent, PurePath(category))
         return None
 
-    def _note(self, clip: Fingerprint, verdict: Verdict, left: _Left) -> None:
+    def _note(self, clip: Fingerprint, decided: Verdict, left: _Left) -> None:
         """Remember why a video was left, and tell what is news and was not told of its folder."""
-        confidence = None if verdict.prediction is None else round(verdict.prediction.confidence, 4)
+        confidence = None if decided.prediction is None else round(decided.prediction.confidence, 4)
         facts = {"reason": left.leave.reason, "category": left.leave.category, "confidence": confidence}
         with self._store.transaction():
             news = self._store.videos.tell_left(clip, left.leave.reason, left.leave.category)
             if news and not left.told:
-                self._tell("left", path=verdict.path, **facts, **({} if left.why is None else {"why": left.why}))
+                self._tell("left", path=decided.path, **facts, **({} if left.why is None else {"why": left.why}))

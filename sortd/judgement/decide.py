@@ -1,4 +1,4 @@
-"""Whether a video moves: the gates of the policy, in the order in which their reasons are told."""
+"""Decide whether a video moves: the gates of the policy, in the order in which their reasons are told."""
 
 from __future__ import annotations
 
@@ -6,12 +6,43 @@ from collections.abc import Container, Mapping
 from math import inf
 
 from sortd.domain.category import CategoryName
-from sortd.domain.decision import Decision, Leave, MoveTo, Policy, Prediction, Reason, Trust
+from sortd.domain.decision import (
+    Decision,
+    DecisionInputs,
+    Leave,
+    MoveTo,
+    Policy,
+    Prediction,
+    Reason,
+    Trust,
+    Verdict,
+)
 
 LEFT_TO_THE_OWNER = frozenset(
     {Reason.TOO_FEW_EXAMPLES, Reason.VETOED, Reason.UNFAMILIAR, Reason.LOW_CONFIDENCE, Reason.CLOSE_CALL}
 )
 """With these only the owner could file a video; with any other it stands there because sortd may not move it yet."""
+
+
+def verdict(inputs: DecisionInputs) -> Verdict:
+    """Say what becomes of a video that stands among the unsorted.
+
+    It knows of no pause and no mode of the service: whether a move may be made now is decided by whoever makes it.
+    """
+    if inputs.home is not None:
+        return Verdict(inputs.path, Leave(Reason.ALREADY_FILED, inputs.home))
+    if inputs.may_replace:
+        return Verdict(inputs.path, Leave(Reason.PENDING), inputs.prediction, inputs.fault)
+    if inputs.fault is not None or (inputs.prediction is None and inputs.lacks_features):
+        return Verdict(inputs.path, Leave(Reason.PENDING), fault=inputs.fault)
+    decision: Decision = Leave(Reason.NOTHING_TO_TELL)
+    if not inputs.tells_nothing:
+        best = None if inputs.prediction is None else inputs.prediction.best
+        trust = {} if best is None or inputs.trust is None else {best: inputs.trust}
+        decision = decide(inputs.prediction, inputs.policy, vetoes=inputs.vetoes, examples=inputs.examples, trust=trust)
+    if inputs.hands_off or (isinstance(decision, MoveTo) and not inputs.takes_moves):
+        decision = Leave(Reason.HANDS_OFF, decision.category)
+    return Verdict(inputs.path, decision, inputs.prediction)
 
 
 def decide(

@@ -21,7 +21,7 @@ from sortd.domain.decision import Leave, Reason
 from sortd.domain.errors import SortdError
 from sortd.domain.feature import FeatureSpace, Matrix
 from sortd.domain.video import Fingerprint
-from sortd.judgement.decide import LEFT_TO_THE_OWNER
+from sortd.judgement.decide import LEFT_TO_THE_OWNER, verdict
 from sortd.judgement.group_names import VideoWords, names_for, words_of
 from sortd.learn.clusters import DULL, groups_of
 from sortd.views.library_reader import LibraryReader
@@ -140,10 +140,13 @@ def accepted_lines(answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _undecided(reader: LibraryReader, clip: Fingerprint, now: float) -> str | None:
     """Where the video stands, if no category is about to get it and nobody asks to leave it alone."""
-    verdict = reader.decision_inputs.verdict(clip, now=now)
-    if verdict is None or verdict.fault is not None or not isinstance(verdict.decision, Leave):
+    inputs = reader.decision_inputs.read(clip, now=now)
+    if inputs is None:
         return None
-    return str(verdict.path) if verdict.decision.reason in UNDECIDED else None
+    decided = verdict(inputs)
+    if decided.fault is not None or not isinstance(decided.decision, Leave):
+        return None
+    return str(decided.path) if decided.decision.reason in UNDECIDED else None
 
 
 def _said(reader: LibraryReader, clip: Fingerprint, path: str) -> VideoWords:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from sortd.domain.category import CategoryName
-from sortd.domain.decision import Leave, MoveTo, Reason
+from sortd.domain.decision import Leave, MoveTo, Reason, Verdict
 from sortd.domain.feature import Fault
 from sortd.domain.video import Fingerprint
-from sortd.engine.decision_inputs import Verdict
+from sortd.judgement.decide import verdict
 from sortd.views.library_reader import LibraryReader
 
 
@@ -24,13 +24,13 @@ def verdicts(reader: LibraryReader, *, now: float) -> Iterator[tuple[Fingerprint
     """What would become of each video that stands in the root, by path."""
     planned: Counter[CategoryName] = Counter()
     for clip in unsorted(reader):
-        verdict = reader.decision_inputs.verdict(clip, now=now, planned=planned)
-        if verdict is None:
+        inputs = reader.decision_inputs.read(clip, now=now, planned=planned)
+        if inputs is None:
             continue
-        verdict = as_tried(reader, clip, verdict)
-        if isinstance(verdict.decision, MoveTo):
-            planned[verdict.decision.category] += 1
-        yield clip, verdict
+        decided = as_tried(reader, clip, verdict(inputs))
+        if isinstance(decided.decision, MoveTo):
+            planned[decided.decision.category] += 1
+        yield clip, decided
 
 
 def unsorted(reader: LibraryReader) -> list[Fingerprint]:
@@ -40,15 +40,15 @@ def unsorted(reader: LibraryReader) -> list[Fingerprint]:
     return list(dict.fromkeys(clips))
 
 
-def decision(verdict: Verdict) -> dict[str, Any]:
+def decision(of: Verdict) -> dict[str, Any]:
     """What becomes of one video, and why."""
-    prediction, decided = verdict.prediction, verdict.decision
+    prediction, decided = of.prediction, of.decision
     moves = isinstance(decided, MoveTo)
-    reason: str | Fault | None = None if isinstance(decided, MoveTo) else verdict.fault or decided.reason
+    reason: str | Fault | None = None if isinstance(decided, MoveTo) else of.fault or decided.reason
     return {
-        "path": str(verdict.path),
+        "path": str(of.path),
         "decision": "move" if moves else "leave",
-        "category": None if verdict.fault else prediction.best if prediction else decided.category,
+        "category": None if of.fault else prediction.best if prediction else decided.category,
         "confidence": round(prediction.confidence, 4) if prediction else None,
         "margin": round(prediction.margin, 4) if prediction else None,
         "reason": reason,
@@ -56,9 +56,9 @@ def decision(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def as_tried(reader: LibraryReader, clip: Fingerprint, verdict: Verdict) -> Verdict:
+def as_tried(reader: LibraryReader, clip: Fingerprint, planned: Verdict) -> Verdict:
     """A move that was refused when it was tried is not promised again."""
-    decided = verdict.decision
+    decided = planned.decision
     if isinstance(decided, MoveTo) and reader.store.videos.left(clip) == (Reason.MOVE_REFUSED, decided.category):
-        return replace(verdict, decision=Leave(Reason.MOVE_REFUSED, decided.category))
-    return verdict
+        return replace(planned, decision=Leave(Reason.MOVE_REFUSED, decided.category))
+    return planned

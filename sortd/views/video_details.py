@@ -10,12 +10,12 @@ import numpy as np
 
 from sortd.config.settings import Settings
 from sortd.domain.category import CategoryName
-from sortd.domain.decision import MoveTo
+from sortd.domain.decision import MoveTo, Verdict
 from sortd.domain.errors import LibraryUnavailable
 from sortd.domain.feature import FeatureSpace, Vector
 from sortd.domain.video import Fingerprint, Placer
-from sortd.engine.decision_inputs import Verdict
 from sortd.extract.registry import encoder, extract_settings
+from sortd.judgement.decide import verdict
 from sortd.judgement.late_fusion import fuse
 from sortd.learn.classifier import columns_of, likeness, unit_parts
 from sortd.views.library_reader import LibraryReader
@@ -33,15 +33,15 @@ def explain(reader: LibraryReader, path: PurePath, *, now: float) -> dict[str, A
     clip = sighting.fingerprint
     record = store.videos.record(clip)
     features = store.features.of(clip, store.space)
-    verdict = reader.decision_inputs.verdict(clip, now=now)
-    if verdict is None or reader.library.category_of(path) is not None:
+    inputs = reader.decision_inputs.read(clip, now=now)
+    if inputs is None or reader.library.category_of(path) is not None:
         prediction = reader.decision_inputs.predict(clip)
         told = decision(Verdict(path, MoveTo(record.home or CategoryName(""), 0.0), prediction)) | {
             "decision": "filed",
             "category": record.home,
         }
     else:
-        told = decision(as_tried(reader, clip, verdict)) | {"path": str(path)}
+        told = decision(as_tried(reader, clip, verdict(inputs))) | {"path": str(path)}
     return told | {
         "fingerprint": clip,
         "features": {

@@ -28,7 +28,7 @@ def words_of(home):
 
 def best_of(home, name):
     """The folder that a video in the root belongs to most likely."""
-    return home.engine.decision_inputs.verdict(
+    return home.engine.decision_inputs.read(
         home.store.videos.known(PurePath(name)).fingerprint, now=home.clock()
     ).prediction.best
 
