@@ -1,4 +1,4 @@
-"""Moves that the owner asks for; the answer waits for a while where files must be copied."""
+"""Make the moves that the owner asks for, some at a time; the answer waits for them, but not for ever."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sortd.store.journal import DONE, Move
 from sortd.store.store import Store
 
 AT_ONCE = 10
-"""Moves made before the loop looks into its inbox again: each is committed three times."""
+"""Moves that are made before the loop looks into its inbox again; each is committed three times."""
 
 PATIENCE_SECONDS = 60.0
-"""For so long an answer waits; then it tells which moves are still under way."""
+"""An answer waits so long; then it tells which moves are still under way."""
 
 Reply = Callable[[Mapping[str, Any]], None]
 
@@ -49,7 +49,7 @@ class _MoveRequest:
         self.reply({**self.about, "done": self.done, "refused": self.refused, **copying})
 
     def fail(self) -> None:
-        """Something went wrong that is no fault of a move: what was asked for further on is not done."""
+        """Give up the rest of the request: something went wrong that is no fault of a move."""
         self.wishes.clear()
         if not self.answered:
             self.answered = True
@@ -70,7 +70,7 @@ class BulkMoves:
         self._unfinished.append(_MoveRequest(reply, now + PATIENCE_SECONDS, about, deque(wishes)))
 
     def waiting(self) -> bool:
-        """Whether a move is still to be tried."""
+        """Tell whether a move is still to be tried."""
         return any(request.wishes for request in self._unfinished)
 
     def step(self, *, now: float) -> None:

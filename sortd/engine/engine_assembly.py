@@ -1,4 +1,4 @@
-"""From a configuration to the parts that the service and the commands share."""
+"""Make from the settings what the service and the commands share: the library, places, checks of places."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sortd.engine.event_log import Tell
 
 
 def state_wished(config: Settings) -> Path | None:
-    """The state directory that the owner or systemd names; None: the one that belongs to the library."""
+    """Return the state directory that the owner or systemd names; None: the one that belongs to the library."""
     # systemd separates several with colons; the first one is ours.
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     return config.state.dir or (Path(given) if given else None)
 
 
 def check_state(state: Path, mounts: Sequence[Mount], *, wished: Path | None, tell: Tell) -> None:
-    """A state directory on a network disk: ConfigError where nobody asked for it, one warning where the owner did.
+    """Refuse a state directory on a network disk by a ConfigError; warn once where the owner asked for it.
 
     There locks may not hold between machines, and a database is damaged by it sooner or later.
     """
@@ -37,7 +37,7 @@ def check_state(state: Path, mounts: Sequence[Mount], *, wished: Path | None, te
 
 
 def check_log(config: Settings) -> None:
-    """ConfigError where the log would be written into a library, or among what sortd keeps and under a name of that."""
+    """Raise ConfigError where the log would stand in a library, or as one of sortd's own files in a state directory."""
     file = config.log.file
     if file is None:
         return
@@ -50,6 +50,6 @@ def check_log(config: Settings) -> None:
 
 
 def library_at(root: Path, config: Settings) -> Library:
-    """The tree below a root, read as the configuration asks."""
+    """Return the library at this root, to be read as the settings ask."""
     settings = config.library
     return Library(root, levels=settings.levels, extensions=settings.extensions, ignore=settings.ignore)

@@ -1,4 +1,4 @@
-"""What goes to the extraction child, and what comes back from it."""
+"""Give jobs to the extraction child, and note what comes back from it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from sortd.judgement.usable_numbers import PROBLEM, checked
 from sortd.store.store import Store
 
 BATCH = 8
-"""Videos sent to the child at once: decoders run ahead while one is embedded."""
+"""Videos that are sent to the child at once, so that decoders run ahead while one video is embedded."""
 
 _ANY = PurePath()
-"""One pause for all that could not be read: it is the disk that they wait for."""
+"""The key of one common pause for all videos that could not be read: they all wait for the disk."""
 
 AGAIN_SECONDS = 60.0
-"""After an encoder that could not work."""
+"""Wait so long after an encoder that could not work."""
 
 
 class ExtractionQueue:
-    """One order is in flight at a time; the index holds the rest. `now` is seconds on the monotonic clock."""
+    """Sends one task at a time; which videos lack features stands in the index.
+
+    `now` is seconds on the monotonic clock.
+    """
 
     def __init__(
         self,
@@ -60,18 +63,18 @@ class ExtractionQueue:
         self.pace = BacklogPace()
 
     def busy(self) -> bool:
-        """Whether the child is at work."""
+        """Tell whether the child has a task."""
         return self._in_flight > 0
 
     def next(self, now: float, *, labelled_first: bool) -> list[Extract | EncodeTexts]:
-        """The next order, if none is in flight and anything waits: names first, for they are quickly read."""
+        """Return the next task, if the child has none and anything waits; names of folders go first, being quick."""
         if self._in_flight or now < self._not_before:
             return []
         names = self._zero_shot_prompts.next()
         if names is not None:
             self._in_flight = 1
             return [names]
-        # A file that somebody still writes would come back at once, again and again.
+        # A file that somebody still writes would fail again at once, and again.
         self._changing = {path for path in self._changing if self._scanner.settling(path)}
         jobs = self._store.backlog.next_jobs(BATCH, labelled_first=labelled_first, but_at=self._changing)
         if not jobs:
@@ -84,7 +87,7 @@ class ExtractionQueue:
     def record(
         self, message: Extracted | ExtractionFailed | TaskLost | ExtractorUnavailable | TextsEncoded, now: float
     ) -> None:
-        """Keep what the child answered, or that it was lost."""
+        """Note one answer of the child, or its loss. IndexUnavailable: the same message is to be recorded again."""
         try:
             self._record(message, now)
         except IndexUnavailable:
@@ -132,14 +135,14 @@ class ExtractionQueue:
                     self._lose(message)
 
     def _lose(self, lost: TaskLost) -> None:
-        """The child died with these: whoever was alone was its doing; of several each goes alone next time."""
+        """Count the loss of the child against a video that was alone in it; of several, send each alone next time."""
         if not (len(lost.jobs) == 1 and self._store.backlog.was_alone(lost.jobs[0])):
             self._store.backlog.lose_batch(lost.jobs)
         elif self._store.backlog.fail(lost.jobs[0], lost.fault, lost.message) is not None:
             self._tell("set_aside", path=lost.jobs[0].path, reason=lost.fault, message=lost.message)
 
     def _checked(self, job: ExtractionJob, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
-        """Keep of the features what can be compared, and tell of the rest."""
+        """Return the features without those that hold no numbers, and tell of these."""
         kept = tuple(checked(feature, job.parts) for feature in features)
         for given, feature in zip(features, kept, strict=True):
             why = feature.details.get(PROBLEM)
@@ -148,7 +151,7 @@ class ExtractionQueue:
         return kept
 
     def _excuse(self, message: ExtractionFailed | TaskLost, now: float) -> None:
-        """What fails while the root is away says nothing of the video; nor is it tried again until it is here."""
+        """Count nothing that failed while the root was away; it is tried again when the root is back."""
         self._not_before = now + AGAIN_SECONDS
         with self._store.transaction():
             for job in message.jobs if isinstance(message, TaskLost) else (message.job,):
@@ -165,7 +168,7 @@ class ExtractionQueue:
         self._tell("set_aside", path=job.path, reason=fault, message=why)
 
     def _stall(self, jobs: tuple[ExtractionJob, ...], why: str, now: float) -> None:
-        """Told once; what waits is tried again from time to time, for the owner may mend it meanwhile."""
+        """Tell once that the encoder cannot work, and try again from time to time: the owner may mend it."""
         for job in jobs:
             self._store.backlog.release(job)
         self._not_before = now + AGAIN_SECONDS
@@ -174,27 +177,27 @@ class ExtractionQueue:
             self._tell("extraction_stalled", why=why)
 
     def go_on(self) -> None:
-        """Something changed that may have mended the encoder."""
+        """Try again at once: something changed that may have mended the encoder."""
         self._not_before = 0.0
         self._stalled = None
 
     def disk_is_back(self) -> None:
-        """What could not be read is tried again at the next rescan, however lately it was tried."""
+        """Try what could not be read again at the next rescan, however lately it was tried."""
         self._unreadable.forgive()
         self._not_before = 0.0
 
     def resync(self) -> None:
-        """Ask anew for the names of folders that may have been read and not noted."""
+        """Look anew which names of folders the encoder has not read."""
         self._zero_shot_prompts.look_again()
 
     def take_back(self, now: float) -> None:
-        """A result that could not be noted (a full disk) must not leave its video begun for ever.
+        """Take back at a rescan what was sent and never answered, so that no video stays sent for ever.
 
         What could not be read is tried again, after pauses that grow.
         """
         self._zero_shot_prompts.look_again()
         if not self._unreadable.waits(_ANY, now=now):
-            # Those of an earlier run were told by it.
+            # An earlier run of the service told of its own.
             self._told_unreadable |= self._store.backlog.retry_unreadable()
         if not self._in_flight:
             self._store.backlog.release_all()

@@ -1,4 +1,4 @@
-"""Which feature space is wanted, and what becomes of vectors that are wanted no more."""
+"""Know which feature space is wanted, and forget features that have not been wanted for long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPACE_SINCE = "space_since"
 
 
 class FeatureRetention:
-    """The wish is remembered over restarts, with the time since when it stands."""
+    """Remembers over restarts which feature space is wanted, and since when."""
 
     def __init__(
         self, store: Store, decision_inputs: DecisionInputsReader, *, config: Settings, wall: Callable[[], float]
@@ -26,7 +26,7 @@ class FeatureRetention:
         self._wall = wall
 
     def want(self, space: FeatureSpace) -> bool:
-        """Ask for every video's vector in this space; True where what serves now is of another one.
+        """Ask for every video's vector in this space; return True where the classifier that serves is of another one.
 
         The old space's parts are asked for too while they can still be extracted, so that what is dropped meanwhile
         is not left waiting.
@@ -43,7 +43,7 @@ class FeatureRetention:
         return changes
 
     def purge(self, *, before: float) -> None:
-        """Forget the vectors of an encoder or a setting that was given up before then: nobody wants them."""
+        """Forget the features of an encoder or a setting that was given up before then."""
         if float(self._store.database.note(_SPACE_SINCE) or 0) < before:
             classifier = self._decision_inputs.classifier
             self._store.features.purge(parts([self._store.space, *([] if classifier is None else [classifier.space])]))

@@ -1,4 +1,4 @@
-"""The brake on mass disappearance, as the loop holds it."""
+"""Hold everything when too many videos vanish at once, until a scan or the owner says what became of them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from sortd.store.store import Store
 
 
 class LossGuard:
-    """Knows whether so many videos are out of sight that nothing may follow from it: a large move, or a loss."""
+    """Knows whether so many videos are missing that it may be a large move or a loss: nothing may follow from it."""
 
     def __init__(self, store: Store, tell: Tell) -> None:
         self._store = store
         self._tell = tell
         self.held = self.would_hold()
         self.why = ""
-        """A sentence once a whole scan has shown that they are nowhere."""
+        """One sentence, once a whole scan has found them nowhere."""
 
     def resync(self) -> None:
-        """See anew what the index says."""
+        """Read anew from the index whether everything is to be held."""
         self.held = self.would_hold()
 
     def would_hold(self, taken: int = 0) -> bool:
-        """Whether it would hold, with so many more gone."""
+        """Tell whether everything would be held if so many more videos were gone."""
         vanished, stood = self._store.videos.vanished()
         return is_mass_loss(vanished + taken, stood=stood)
 
     def weigh(self) -> bool:
-        """See anew; True when it holds from now on, and a whole scan is to tell whether they are lost."""
+        """Look anew; return True when holding begins, and a whole scan is to tell whether the videos are lost."""
         was, self.held = self.held, self.would_hold()
         if self.why and not self.held:
             self.why = ""
@@ -35,7 +35,7 @@ class LossGuard:
         return self.held and not was
 
     def tell(self) -> None:
-        """A whole scan found them nowhere: say so, once."""
+        """Tell once that a whole scan found the videos nowhere."""
         if not self.why:
             vanished, stood = self._store.videos.vanished()
             self.why = (

@@ -1,4 +1,4 @@
-"""Folders that take no files now: told once when it begins and once when it ends, and not tried for each video."""
+"""Remember folders that take no files now, so that they are told of once and not tried for every video."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _REFUSALS = "folders_refuse"
 
 
 def refusals(store: Store) -> Mapping[str, str]:
-    """Why each folder that refuses does so, as it was last seen; the root is "."."""
+    """Return why each folder refuses files, as it was last seen; the root is "."."""
     whys: Mapping[str, str] = json.loads(store.database.note(_REFUSALS) or "{}")
     return whys
 
 
 class MoveBackoff:
-    """What is known of such folders is kept over restarts; the first try after one is at once."""
+    """Knows which folders refuse files, also after a restart; then each is tried at once."""
 
     def __init__(self, store: Store, tell: Tell) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class MoveBackoff:
         self._backoff = Backoff()
 
     def refuse(self, refused: FolderRefuses, *, now: float) -> None:
-        """Leave the folder alone for a while."""
+        """Try this folder again only after a while; tell of it if this is new."""
         self._backoff.refuse(refused.folder, now=now)
         known, folder = refusals(self._store), str(refused.folder)
         if known.get(folder) != refused.why:
@@ -38,11 +38,11 @@ class MoveBackoff:
             self._tell("folder_refuses", category=folder, why=refused.why)
 
     def postpone(self, file: PurePath, *, now: float) -> None:
-        """Leave alone for a while a file that was refused only when its copy was made: each try costs another copy."""
+        """Try a file again only after a while: it was refused after its copy was made, and each try copies it anew."""
         self._backoff.refuse(file, now=now)
 
     def accept(self, *folders: PurePath) -> None:
-        """A file, which may be named too, was moved between these."""
+        """Note that a file was moved between these folders, so that they take files; the file may be named too."""
         known = refusals(self._store)
         for folder in folders:
             self._backoff.accept(folder)
@@ -51,15 +51,15 @@ class MoveBackoff:
                 self._tell("folder_accepts", category=str(folder))
 
     def hold(self, *folders: PurePath, now: float) -> bool:
-        """Whether a move between these, or of a file that is named too, is not to be tried now."""
+        """Tell whether a move between these folders, or of a file that is named too, must wait."""
         return any(self._backoff.waits(folder, now=now) for folder in folders)
 
     def end(self, *, now: float) -> bool:
-        """Whether a folder may be tried again that could not a moment ago."""
+        """Tell whether the pause of a folder ended since this was last asked."""
         return self._backoff.end(now=now)
 
     def forgive(self) -> None:
-        """The owner may have mended what refused."""
+        """End all pauses: the owner may have mended the folders."""
         self._backoff.forgive()
 
     def _keep(self, whys: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Which videos are to be decided, and what becomes of each: moved, or left with a reason that is told once."""
+"""Decide the videos of which something new is known: each is moved, or left with a reason that is told once."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from sortd.store.journal import DONE, Move
 from sortd.store.store import PAUSED, Store
 
 AT_ONCE = 20
-"""Videos decided before the loop looks into its inbox again."""
+"""Videos that are decided before the loop looks into its inbox again."""
 
 MAY_PASS = (Reason.ON_PROBATION, Reason.HANDS_OFF, Reason.MOVE_REFUSED)
-"""Reasons that time, or a change outside of any video, may lift."""
+"""Reasons that may end by themselves: with time, or by a change of folders."""
 
 _STOPPED = "stopped_categories"
 
 
 def is_paused(store: Store) -> bool:
-    """Whether the owner paused this library; it stays so while no service runs."""
+    """Tell whether the owner paused this library; the pause outlasts the service."""
     return store.database.note(PAUSED) == "1"
 
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """A video stays: `why` in words, or `told` already of its folder."""
+    """A video that stays: `why` says so in words; `told` means that its folder's line has said it already."""
 
     leave: Leave
     why: str | None = None
@@ -45,7 +45,9 @@ class _Left:
 
 
 class PendingDecisions:
-    """Holds the videos to decide; `observe`: never move; `held`: whether to wait without a word.
+    """Holds the videos that are to be decided.
+
+    `observe`: make no moves. `held`: whether everything waits, because many videos vanished.
 
     Times named `now` are seconds on the monotonic clock.
     """
@@ -75,34 +77,34 @@ class PendingDecisions:
         self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
 
     def resync(self) -> None:
-        """Decide every unsorted video anew, and see anew which categories stopped: what was to be done may be lost."""
+        """Decide every unsorted video anew, and look anew which categories stopped, as after a start."""
         self._behind.clear()
         self._doubted.clear()
         self.add_all()
 
     def add(self, clips: Iterable[Fingerprint]) -> None:
-        """Decide these anew: what is known of them changed."""
+        """Have these videos decided anew: what is known of them changed."""
         self._waiting.update(dict.fromkeys(clips))
 
     def add_all(self) -> None:
-        """Decide every unsorted video anew: what decides changed."""
+        """Have every unsorted video decided anew: the classifier or the policy changed."""
         self.add(self._store.videos.fingerprints(home=None))
 
     def add_those_time_may_help(self) -> None:
-        """Decide those anew whose reason may have passed by itself."""
+        """Have those videos decided anew whose reason may have ended by itself."""
         self.add(self._store.videos.left_for(MAY_PASS))
 
     def retry(self) -> None:
-        """Try at once the folders that refused: the owner may have mended them."""
+        """Try at once the folders that refused files: the owner may have mended them."""
         self._refusals.forgive()
         self.add(self._store.videos.left_for((Reason.MOVE_REFUSED,)))
 
     def waiting(self) -> bool:
-        """Whether any is still to decide and can be decided now."""
+        """Tell whether a video is to be decided and can be decided now."""
         return bool(self._waiting or (self._behind and not self._moves.copies())) and not self._held()
 
     def step(self, now: float) -> None:
-        """Decide some."""
+        """Decide the next few videos."""
         self._tell_of_stops()
         if self._held():
             return
@@ -119,7 +121,7 @@ class PendingDecisions:
             self._decide(clip, now)
 
     def land(self, copied: FilesCopied, entry: Move, now: float) -> None:
-        """The copies for a move are made, or failed: finish it, if it is what would be decided now."""
+        """Finish a move whose copies are made, or failed, if the same would be decided now; else withdraw it."""
         self._decision_inputs.refresh()
         inputs = self._decision_inputs.read(entry.fingerprint, now=self._wall())
         decided = None if inputs is None else verdict(inputs)
@@ -136,7 +138,7 @@ class PendingDecisions:
             self._note(entry.fingerprint, decided, left)
 
     def _refuse_unsafe(self, now: float) -> None:
-        """Tell at the start where no move is safe, before a video waits for one; what cannot be tried is told then."""
+        """Tell at the start on which filesystems no move is safe, before a video waits for one."""
         if self._tried or self._observe:
             return
         self._tried = True
@@ -145,7 +147,7 @@ class PendingDecisions:
                 self._refusals.refuse(refused, now=now)
 
     def _tell_of_stops(self) -> None:
-        """Say once that a category stopped, and once that it moves again."""
+        """Tell once that a category stopped, and once that it takes moves again."""
         doubted = self._store.track_record.doubted()
         if doubted == self._doubted:
             return
@@ -169,16 +171,16 @@ class PendingDecisions:
 
     @property
     def paused(self) -> bool:
-        """The owner asked for no moves and no extraction meanwhile."""
+        """Tell whether the owner paused moves and extraction."""
         return is_paused(self._store)
 
     @property
     def halted(self) -> bool:
-        """Whether nothing is to be moved, extracted or learned now, by the owner's wish or for caution."""
+        """Tell whether nothing is moved, extracted or learned now: the owner paused it, or many videos vanished."""
         return self.paused or self._held()
 
     def pause(self, *, paused: bool) -> None:
-        """Keep the owner's wish, over restarts too."""
+        """Note that the owner pauses or resumes; it outlasts the service."""
         self._store.database.write_note(PAUSED, "1" if paused else "0")
         if not paused:
             self._refusals.forgive()
@@ -199,7 +201,7 @@ class PendingDecisions:
             self._note(clip, decided, _Left(decided.decision))
 
     def _move(self, clip: Fingerprint, move: MoveTo, now: float) -> _Left | None:
-        """Carry a move out, or let it wait for its turn; where it may not or could not be made: why not."""
+        """Make a move, or let it wait for its turn; return why it was not made, else None."""
         category = move.category
         if self.paused:
             return _Left(Leave(Reason.PAUSED, category))
@@ -216,11 +218,11 @@ class PendingDecisions:
         return self._attempt(lambda: self._moves.file(sighting, move), category, now)
 
     def _attempt(self, act: Callable[[], Move], category: CategoryName, now: float) -> _Left | None:
-        """Move, or begin to; what a whole folder refuses is told of the folder."""
+        """Make a move or begin it; return why not, else None. What a whole folder refuses is told of the folder."""
         try:
             entry = act()
         except Changed:
-            return None  # what it is now is looked at and told when it has settled
+            return None  # what stands there now is looked at when it has settled
         except FolderRefuses as refused:
             self._refusals.refuse(refused, now=now)
             return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
@@ -234,7 +236,7 @@ class PendingDecisions:
         return None
 
     def _note(self, clip: Fingerprint, decided: Verdict, left: _Left) -> None:
-        """Remember why a video was left, and tell what is news and was not told of its folder."""
+        """Note why a video was left; tell it if the reason is new and its folder's line has not told it."""
         confidence = None if decided.prediction is None else round(decided.prediction.confidence, 4)
         facts = {"reason": left.leave.reason, "category": left.leave.category, "confidence": confidence}
         with self._store.transaction():

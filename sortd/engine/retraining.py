@@ -1,4 +1,4 @@
-"""When to train and on what; the classifier that came out of it serves from then on."""
+"""Decide when to train a classifier and on which labels, and let the one that comes out of it serve."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ _TRIED = "labels_tried"
 _RULES = "rules_seen"
 _ASKED = "training_asked"
 AGAIN_SECONDS = 600.0
-"""After a training whose child died or hung."""
+"""Wait so long after a training whose child died or hung."""
 
 PROBLEM = "training_problem"
-"""Why the last training gave no classifier; empty when it did."""
+"""The note of why the last training gave no classifier; it is empty when it gave one."""
 
 
 class NoneBefore(SortdError):
-    """There is nothing to go back to."""
+    """There is no earlier classifier to go back to."""
 
 
 class Retraining:
-    """Counts label changes over restarts. `now` is seconds on the monotonic clock."""
+    """Says when a training is due. What was asked for and what changed is kept over restarts.
+
+    `now` is seconds on the monotonic clock.
+    """
 
     def __init__(
         self,
@@ -64,11 +67,11 @@ class Retraining:
 
     @property
     def training(self) -> bool:
-        """Whether a training runs now."""
+        """Tell whether a training runs now."""
         return self._trying is not None
 
     def notice(self, now: float) -> None:
-        """See whether labels changed: a training waits until they have been quiet for a while."""
+        """See whether labels changed since the last look: a training waits until they have not for a while."""
         changes = self._store.label_changes()
         if self._changes not in {None, changes}:
             self._changed_at = now
@@ -80,7 +83,7 @@ class Retraining:
         self._write(_ASKED, why)
 
     def due(self, now: float) -> str | None:
-        """Why to train now; None: not now."""
+        """Return why a training is due now; None: none is."""
         if self.training or now < self._not_before or self._store.backlog.labels_wait():
             return None
         if asked := self._store.database.note(_ASKED):
@@ -93,13 +96,13 @@ class Retraining:
         return None
 
     def wakes_at(self) -> float | None:
-        """When quiet may be reached; None: nothing waits for it."""
+        """Return when labels will not have changed for long enough; None: no training waits for that."""
         if self.training or self._store.label_changes() < self._after_labels or self._store.backlog.labels_wait():
             return None
         return max(self._changed_at + self._quiet_seconds, self._not_before)
 
     def see_rules(self) -> None:
-        """A folder may have become a category, or none, or ask for another precision."""
+        """Ask for a training if a folder became a category, is none any more, or wants another precision."""
         rules = str(self._rules())
         seen = self._store.database.note(_RULES)
         if rules != seen:
@@ -109,12 +112,12 @@ class Retraining:
                     self.ask("what a folder says of itself changed")
 
     def payload(self, why: str) -> TrainingPayload | None:
-        """What to learn from now; None: the same was tried before, and would give the same."""
+        """Return what a training needs to know; None: the last one learned from the same."""
         except_in, targets, others = self._rules()
         digest = self._digest(except_in - others, targets, others)
         names = names_of(self._store, self._library)
         payload = TrainingPayload(digest, self._store.space, except_in, targets, others, names)
-        # Only what came out of it makes a training tried: one that is cut short by a kill is begun again.
+        # It counts as tried once its result is noted: a training that a kill cuts short is begun again.
         trying = (payload.digest, self._store.label_changes())
         if self._store.database.note(_TRIED) == payload.digest:
             with self._store.transaction():
@@ -125,7 +128,7 @@ class Retraining:
         return payload
 
     def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
-        """Note what came out of a training; True when another classifier is to serve: `load` lets it."""
+        """Note the result of a training; return whether another classifier is to serve, which `load` lets it."""
         told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
         told |= {key: report.get(key, 0) for key in ("would_move_more", "would_move_fewer")}
         with self._store.transaction():
@@ -138,7 +141,7 @@ class Retraining:
         return problem is None or (self._read() is None and self._decision_inputs.classifier is not None)
 
     def _note_result(self, report: Mapping[str, Any], problem: str | None, told: Mapping[str, Any]) -> Sequence[str]:
-        """Note what came out of a training, all of it or none; the files of classifiers that serve no more."""
+        """Note the result of a training, inside the caller's transaction; return files that are needed no more."""
         if self._trying is not None:
             self._note_tried(*self._trying)
         if report.get("no_numbers"):
@@ -153,7 +156,7 @@ class Retraining:
         return tuple(unused)
 
     def roll_back(self) -> None:
-        """Take the classifier before this one; `load` lets it serve. The labels of this one are not learned from again.
+        """Go back to the classifier before this one, which `load` lets serve; the same labels are not learned again.
 
         Raises NoneBefore.
         """
@@ -164,13 +167,13 @@ class Retraining:
         self._remove(unused)
 
     def lose(self, why: str, *, now: float) -> None:
-        """The training child was lost: the same labels are tried again after a while."""
+        """Note that the training child was lost: the same labels are learned from after a while."""
         self._trying = None
         self._not_before = now + AGAIN_SECONDS
         self._tell("training_lost", why=why)
 
     def load(self) -> None:
-        """Let the adopted classifier serve; a missing or damaged file is as none: the next training makes one."""
+        """Let the adopted classifier serve; where its file is missing or damaged, ask for a training instead."""
         problem = self._read()
         if problem is not None:
             with self._store.transaction():
@@ -183,7 +186,7 @@ class Retraining:
             (self._state / Path(file).name).unlink(missing_ok=True)
 
     def _read(self) -> str | None:
-        """Let the judge have what serves, if anything does; why it cannot be used."""
+        """Load the classifier that serves, if there is one; return why its file cannot be used, else None."""
         problem = self._decision_inputs.classifier = None
         serving = self._store.classifiers.serving()
         if serving is not None:
@@ -196,7 +199,7 @@ class Retraining:
         return problem
 
     def _rules(self) -> tuple[frozenset[int], dict[int, float], frozenset[int]]:
-        """Folders that are no categories, those that ask for another precision, those of outsiders, by number."""
+        """Return, by number: folders that are no categories, precisions that folders ask for, folders of outsiders."""
         standing = {known.number: known.name for known in self._store.categories.all() if known.present}
         rules = {number: self._library.rules(name) for number, name in standing.items()}
         return (
@@ -206,7 +209,7 @@ class Retraining:
         )
 
     def _digest(self, except_in: frozenset[int], targets: Mapping[int, float], others: frozenset[int]) -> str:
-        """All that a training depends on: labels that have a vector, the settings, what folders say of themselves."""
+        """Hash all that a training depends on: labels that have a vector, the settings, the rules of folders."""
         said = f"{self._store.space.key}\n{self._settings}\n{sorted(targets.items())}\n{sorted(others)}\n"
         state = blake2b(said.encode(), digest_size=16)
         for fingerprint, number, _ in self._store.features.labels(self._store.space):
@@ -215,7 +218,7 @@ class Retraining:
         return state.hexdigest()
 
     def _note_tried(self, digest: str, changes: int) -> None:
-        """What was learned from is learned; what changed or was asked for meanwhile still counts."""
+        """Note that these labels were learned from; what changed or was asked for meanwhile still counts."""
         self._write(_TRIED, digest)
         self._store.count_label_changes(-changes)
         if not self._asked_meanwhile:

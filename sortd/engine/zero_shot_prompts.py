@@ -1,4 +1,4 @@
-"""What the folders are called, for an encoder that reads: each name is read once."""
+"""Have an encoder of text read what the folders are called; each name is read once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sortd.store.store import Store
 
 
 def names_of(store: Store, library: Library) -> dict[int, str]:
-    """How each standing category is put into words, by number: its path, and what its `.sortd.toml` says it is."""
+    """Put each category that has a folder into words, by number: its path, and the description in its `.sortd.toml`."""
     names = {}
     for known in store.categories.all():
         rules = library.rules(known.name)
@@ -24,7 +24,7 @@ def names_of(store: Store, library: Library) -> dict[int, str]:
 
 
 class ZeroShotPrompts:
-    """Knows which names wait to be read. One that could not be read is tried again by the next run."""
+    """Knows which names are to be read. One that could not be read is tried again by the next run of the service."""
 
     def __init__(self, store: Store, library: Library) -> None:
         self._store = store
@@ -33,11 +33,11 @@ class ZeroShotPrompts:
         self._seen: object = None
 
     def look_again(self) -> None:
-        """Folders may say something else of themselves."""
+        """Look anew what folders are called: their rules may have changed."""
         self._seen = None
 
     def next(self) -> EncodeTexts | None:
-        """Names to read now; None: all are known."""
+        """Return the names to be read now; None: all were read."""
         part = reading_part(self._store.space)
         now = part, self._store.categories.all()
         if part is None or now == self._seen:
@@ -50,7 +50,7 @@ class ZeroShotPrompts:
         return EncodeTexts(part, tuple(texts)) if texts else None
 
     def keep(self, read: TextsEncoded) -> None:
-        """Note what was read, beside what is still wanted of before."""
+        """Note the vectors of names, beside those of earlier names that are still wanted."""
         wanted = set(names_of(self._store, self._library).values())
         known = self._store.text_embeddings.of(read.part) | dict(read.vectors)
         self._store.text_embeddings.keep(read.part, {text: vector for text, vector in known.items() if text in wanted})
