@@ -1,4 +1,4 @@
-"""The categories' folders: those that came, went or were renamed."""
+"""Keep the table of categories as the folders are: some came, some went, some were renamed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sortd.judgement.category_diff import Folder, Gone, Known, Renamed
 from sortd.store.store import Store
 
 WITNESSES = 20
-"""So many known files of a category are looked for in a folder of another name that has its inode."""
+"""So many known files of a category are looked for in a folder that has its inode and another name."""
 
 
 class CategorySync:
-    """Compares the folders known with those that stand; the caller opens the transactions."""
+    """Compares the known folders with those on disk; the caller opens the transactions."""
 
     def __init__(self, store: Store, library: Library, *, note: Note, tell: Tell) -> None:
         self._store = store
@@ -25,10 +25,10 @@ class CategorySync:
         self._note = note
         self._tell = tell
         self.gone_unseen = False
-        """Whether a folder is gone whose category still counts, for it took too many videos with it."""
+        """Whether a folder is gone whose category still counts, because too many videos went with it."""
 
     def refresh(self, *, would_hold: Callable[[int], bool]) -> int:
-        """Take the folders as they stand; how many labels went with those that are gone.
+        """Take the folders as they are on disk; return how many labels went with those that are gone.
 
         `would_hold` tells whether so many videos that vanish with their folders are too many at once.
         """
@@ -62,14 +62,14 @@ class CategorySync:
         return labels + self._rest(seen.left_out, counted=counted)
 
     def _as_resting(self, category: Known) -> Known:
-        """A category whose videos rest stands still, and is found again when its folder is renamed meanwhile."""
+        """Return a category whose videos rest as one that has its folder still, so that a rename meanwhile is seen."""
         if category.present:
             return category
         rests = self._store.videos.paths_below(PurePath(category.name), resting=True)
         return replace(category, present=bool(rests))
 
     def _rest(self, left_out: Sequence[Folder], *, counted: set[int]) -> int:
-        """Count no folder as a category that is none by the owner's rules; how many labels rest that counted before."""
+        """Retire folders that the owner's rules leave out; return how many labels rest now that counted before."""
         table = self._store.categories
         labels = 0
         for category in table.all():
@@ -79,7 +79,7 @@ class CategorySync:
         return labels
 
     def _rename(self, renames: list[Renamed]) -> None:
-        """Renames of one moment; the decision log tells them as they are made here, for it is read line by line."""
+        """Make renames of one moment, and note them in the order in which they are made, for the log is read so."""
         for rename in renames:
             self._tell("renamed", was=rename.was, category=rename.folder.name)
         for step in category_diff.in_turn(renames):
@@ -87,7 +87,7 @@ class CategorySync:
             self._note("renamed", was=step.was, category=step.folder.name)
 
     def know(self, folder: Folder) -> None:
-        """A folder that was made this moment is a category, even before it holds a video."""
+        """Note a folder as a category that was made at this moment, before it holds a video."""
         table = self._store.categories
         if table.stands(folder):
             return
@@ -99,11 +99,11 @@ class CategorySync:
         self._note_folder(folder)
 
     def _note_folder(self, folder: Folder) -> None:
-        """What a category is known by when its folder is renamed, for an index that has to be made again."""
+        """Note in the decision log what tells a renamed folder, for an index that has to be made anew."""
         self._note("category", category=folder.name, device=folder.device, inode=folder.inode)
 
     def _carries(self, known: Known, folder: Folder) -> int | None:
-        """How many of some files the category was known to hold are in the folder; None where it held none."""
+        """Count how many of some known files of the category are in the folder; None: it held none."""
         was = PurePath(known.name)
         paths = self._store.videos.paths_below(was, resting=True)[:WITNESSES]
         found = 0

@@ -1,4 +1,4 @@
-"""The loop's brain: one message in, orders out. It alone decides what is looked at, extracted, learned and moved."""
+"""The single writer: it takes messages, changes the index and the library, and gives tasks to the workers."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ from sortd.store.extraction_trace import died_with
 from sortd.store.store import Store
 
 DEVICE = "device"
-"""What an extraction child says of where its networks run, and the note that is kept of it."""
+"""The event in which an extraction child tells where its networks run, and the note that is kept of it."""
 
 
 class Engine:
-    """Holds what the loop knows between messages. `now` is seconds on the monotonic clock, `wall` the time of day."""
+    """Holds the parts that do the work. `now` is seconds on the monotonic clock, `wall` gives the time of day."""
 
     def __init__(
         self,
@@ -140,18 +140,18 @@ class Engine:
     # What the loop asks
 
     def want(self, space: FeatureSpace) -> None:
-        """Ask for every video's vector in this space; until a classifier of it is adopted the old one decides."""
+        """Ask for every video's vector in this space; the old classifier decides until one of this space is adopted."""
         if space != self.wanted:
             self._extraction_queue.go_on()
         self.wanted = space
         self._reload_due = True
 
     def disk_is_back(self) -> None:
-        """The root is here again: the next rescan tries at once what could not be read."""
+        """Have the next rescan try at once what could not be read: the root is here again."""
         self._extraction_queue.disk_is_back()
 
     def catch_up(self) -> None:
-        """Look at everything now, but for what is being written, and decide nothing: for commands without a service."""
+        """Look at everything that is not being written, and decide nothing: for a command while no service runs."""
         with self.store.transaction():
             self.store.backlog.prepare()
             self.store.backlog.want(self.store.space, serving=None)
@@ -166,7 +166,7 @@ class Engine:
         self._flush_decisions()
 
     def answer(self, request: Mapping[str, Any], *, copy: Callable[[CopyFiles], Iterable[object]]) -> Mapping[str, Any]:
-        """Carry out one command while no loop runs; `copy` does what the copying child would do."""
+        """Carry out one command while no service runs; `copy` does what the copying child would do."""
         answers: list[Mapping[str, Any]] = []
         self._request_handler.to(request, answers.append, now=0.0)
         while not answers:
@@ -178,7 +178,7 @@ class Engine:
         return answers[0]
 
     def release(self) -> None:
-        """A clean stop, and no child is left: what was begun is as if never begun."""
+        """Take back what was begun, at a clean stop when no child is left: it is as if it had never begun."""
         self.moves.release()
         with self.store.transaction():
             self.store.backlog.release_all()
@@ -213,7 +213,7 @@ class Engine:
         return tasks
 
     def wakes_at(self, now: float) -> float | None:
-        """When the next Tick is worth having; None: only a message brings news."""
+        """Return when `work` should be called next; None: not before a message comes."""
         if self._stale or self._reload_due or self._request_handler.waiting():
             return now
         if self.away is not None:
@@ -225,7 +225,7 @@ class Engine:
         return None if self.pending_decisions.halted else self.retraining.wakes_at()
 
     def idle(self) -> bool:
-        """Whether nothing is left to do until something new happens."""
+        """Tell whether nothing is left to do until something new happens."""
         works = (
             self.scanner.busy()
             or self.pending_decisions.waiting()
@@ -257,7 +257,7 @@ class Engine:
         self._stale = False
 
     def _reload(self) -> None:
-        """Let the adopted classifier serve, and decide all the unsorted anew."""
+        """Let the adopted classifier serve, and have all the unsorted decided anew."""
         self.retraining.load()
         if self._feature_retention.want(self.wanted):
             self.retraining.ask("the encoder changed")
@@ -285,7 +285,7 @@ class Engine:
             self._unhandled.popleft()
 
     def _refuse_requests(self) -> None:
-        """Nobody waits for an answer that may come much later."""
+        """Answer waiting requests with an error: nobody wants to wait until the index can be used."""
         for message in [message for message in self._unhandled if isinstance(message, RequestReceived)]:
             self._unhandled.remove(message)
             message.reply({"error": "the service could not do it; its log says why"})
@@ -355,7 +355,7 @@ class Engine:
     # Tasks
 
     def _order(self, now: float) -> None:
-        """Add what the workers are to do next; it stays in `_tasks` until `work` has come to its end."""
+        """Add what the workers are to do next to `_tasks`, where it stays until `work` has come to its end."""
         self._tasks += self.moves.orders()
         if self.away is not None or self.pending_decisions.halted:
             return
@@ -370,7 +370,7 @@ class Engine:
     # What the owner's commands need
 
     def status(self) -> dict[str, Any]:
-        """What only the running service knows."""
+        """Return what only the running service knows."""
         now = self._wall()
         held = self.pending_decisions.paused or self.scanner.loss_guard.why
         state = "away" if self.away else "paused" if held else "idle" if self.idle() else "running"

@@ -1,4 +1,4 @@
-"""The lines of both logs: what is said in a transaction is written when it is committed, or never."""
+"""Write the lines of both logs: what is told inside a transaction is written when it is committed, or never."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Note = Callable[..., None]
 
 
 def telling(database: Database, write: Tell) -> Tell:
-    """Make a `tell` that writes nothing that was never true."""
+    """Make a `tell` that writes after the commit, and nothing of what was rolled back."""
 
     def tell(event: str, **facts: object) -> None:
         database.after_commit(partial(write, event, **facts))
@@ -25,7 +25,7 @@ def telling(database: Database, write: Tell) -> Tell:
 
 
 def noting(decisions: DecisionLog, wall: Callable[[], float]) -> Note:
-    """Make a `note` that knows the time of day."""
+    """Make a `note` that adds the time of day."""
 
     def note(did: str, **facts: object) -> None:
         decisions.note(did, at=wall(), **facts)
@@ -34,7 +34,7 @@ def noting(decisions: DecisionLog, wall: Callable[[], float]) -> Note:
 
 
 def flushing(decisions: DecisionLog, tell: Tell) -> Callable[[], None]:
-    """Make a call that appends to the decision log what is kept for it, and tells once for how long it cannot."""
+    """Make a call that appends waiting lines to the decision log, and tells once if it cannot."""
     told = ""
 
     def flush() -> None:

@@ -1,4 +1,4 @@
-"""A group of unsorted videos that the owner gives a name: its folder is made, and they are filed there as labels."""
+"""File a group of unsorted videos in a folder that the owner names; they are labels there."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sortd.store.journal import Move
 from sortd.store.store import Store
 
 SURE = 1.0
-"""The confidence of a move that is the owner's own word."""
+"""The confidence that is noted for a move that the owner asked for."""
 
 
 class GroupAcceptance:
-    """Files what the owner accepts; `undo` takes it back like any move."""
+    """Files what the owner accepts; `undo` takes it back as any move."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class GroupAcceptance:
         self._moves = moves
 
     def wishes(self, name: str, videos: Mapping[str, str]) -> tuple[CategoryName, list[Wish]]:
-        """Make the folder of this name; the moves there of these videos (path as it was shown -> fingerprint).
+        """Make the folder of this name; return the moves of these videos into it (path as it was shown -> fingerprint).
 
         It may be one that stands. MoveRefused: it can be no category or is to be left alone, or none of the videos is
         unsorted any more.

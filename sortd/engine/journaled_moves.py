@@ -1,4 +1,4 @@
-"""Moves that survive anything: the intent is committed, the file moved, the outcome committed.
+"""Make moves that survive a kill at any point: the intent is committed, the file moved, the outcome committed.
 
 A move to another filesystem waits, open, for the copying child; `land` finishes it.
 """
@@ -39,14 +39,14 @@ from sortd.store.journal import DONE, Move
 from sortd.store.store import Store
 
 RACES = 5
-"""So often another name is tried when somebody takes the planned one first."""
+"""So many names are tried when somebody takes the planned one first."""
 
 MOST_NOTED = 10
-"""Steps of a move written into the decision log: companions are found again by their names."""
+"""So many steps of a move are written into the decision log; further companions are found again by their names."""
 
 
 class JournaledMoves:
-    """Moves videos with their companions, back too; every method raises MoveRefused where nothing was moved."""
+    """Moves videos with their companions, also back; every method raises MoveRefused where nothing was moved."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class JournaledMoves:
         )
 
     def unsafe(self) -> list[FolderRefuses]:
-        """The filesystems of the library on which no move is safe: the root, or the first category on each."""
+        """Return the filesystems of the library on which no move is safe, by the root or the first category on each."""
         categories = [PurePath(known.name) for known in self._store.categories.all() if known.present]
         return [
             FolderRefuses(folder, why_unsafe(seen))
@@ -100,17 +100,17 @@ class JournaledMoves:
     # Copies
 
     def orders(self) -> list[CopyFiles]:
-        """The copies to be made that were not ordered yet."""
+        """Return the copies that are to be made and were not ordered yet."""
         orders, self._orders = self._orders, []
         return orders
 
     def taken_back(self) -> list[Fingerprint]:
-        """The videos that stand among the unsorted again by moves since this was asked last; they are to be decided."""
+        """Return the videos that moves brought back to the unsorted since this was last asked: they are decided anew."""
         videos, self._taken_back = self._taken_back, []
         return videos
 
     def copies(self) -> tuple[Move, ...]:
-        """The moves that wait for their copies."""
+        """Return the moves that wait for their copies."""
         return tuple(self._copies.values())
 
     def land(self, copied: FilesCopied) -> Move:
@@ -152,14 +152,14 @@ class JournaledMoves:
             )
 
     def release(self) -> None:
-        """A clean stop, and no child copies any more: what was begun is as if never begun."""
+        """Take back moves that wait for copies, at a clean stop when no child copies any more."""
         while self._copies:
             _, entry = self._copies.popitem()
             with suppress(MoveUnfinished):  # the next start takes it up
                 self._give_up(entry, "stopped while it was copied")
 
     def recover(self) -> set[PurePath]:
-        """Close what a kill or an error left open; the paths of that of which nothing can be told now."""
+        """Finish or take back moves that a kill or an error left open; return the paths of those that must wait."""
         entries = [entry for entry in self._store.journal.open_intents() if entry.number not in self._copies]
         away = self._guard.here() if entries else None
         if away is not None:
@@ -196,7 +196,7 @@ class JournaledMoves:
         name: str | None = None,
         undoes: int | None = None,
     ) -> Move:
-        """Plan, intend, move and note; again under another name while somebody else takes the planned one."""
+        """Plan a move, note the intent, make it, note the outcome; try other names while the planned one is taken."""
         if sighting.fingerprint in {entry.fingerprint for entry in (self._copies | self._unfinished).values()}:
             raise MoveRefused("it is being copied at this moment, or an earlier move of it is not finished")
         away = self._guard.here()
@@ -237,7 +237,7 @@ class JournaledMoves:
         raise AssertionError("the last race moves or raises")
 
     def _unchanged(self, sighting: Sighting) -> Sighting:
-        """The same video as it is now, by its content. Changed: it is another one, or went."""
+        """Return the sighting of the same video as it is now. Changed: it is another one by its content, or gone."""
         found = self._library.look(sighting.path, sighting)
         if found is None or found.fingerprint != sighting.fingerprint:
             raise Changed(f"{sighting.path} changed or went after it was judged")
@@ -257,7 +257,7 @@ class JournaledMoves:
         return entry
 
     def _publish(self, entry: Move) -> Move:
-        """Give verified copies their names and take their sources away; a kill in between does it again."""
+        """Give verified copies their names and remove their sources; after a kill in between it is done again."""
         try:
             identity = publish(
                 self._library.root,
@@ -297,7 +297,7 @@ class JournaledMoves:
                 self._publish(entry)
 
     def _made(self, entry: Move, identity: FileIdentity) -> Move:
-        """Note and tell a move; `identity` is the video's, as far as it is known without a look."""
+        """Note and tell that a move was made; `identity` is the video's as far as it is known without a look."""
         source, target = entry.steps[0].source, entry.steps[0].target
         resting = Sighting(target, entry.fingerprint, identity)
         # A move changes a file's status, and somebody may have edited it at that moment: what is noted was read since.
@@ -317,7 +317,7 @@ class JournaledMoves:
         return replace(entry, state=DONE)  # not read again: nothing may fail now that the move is noted
 
     def _complete(self, entry: Move, resting: Sighting | None) -> None:
-        """Note in one step that the move was made, where the video rests and what it is held to."""
+        """Note in one transaction that a move was made, where the video stands now, and what it is held to."""
         index = self._store.videos
         with self._store.transaction():
             self._store.journal.complete(entry.number)
@@ -353,7 +353,7 @@ class JournaledMoves:
         return replace(record, home=None, placed_by=None, vetoes=record.vetoes | {entry.category})
 
     def _placed(self, entry: Move) -> Sighting:
-        """The video of a move, where it stands in that move's category."""
+        """Return where the video of a move stands in that move's category."""
         sightings = self._store.videos.sightings(entry.fingerprint)
         home = [s for s in sightings if self._library.category_of(s.path) == entry.category]
         target = entry.steps[0].target
@@ -362,7 +362,7 @@ class JournaledMoves:
         return next((sighting for sighting in home if sighting.path == target), home[0])
 
     def _send_after(self, entry: Move) -> None:
-        """The video was moved; companions that were not yet follow it, unless something stands in their way now."""
+        """Move the companions that did not follow their video yet, unless something stands in their way now."""
         rest = [step for step in entry.steps[1:] if self._stands(entry, step) is RecoveryState.NOT_MOVED]
         plan = MovePlan(tuple((step.source, step.target) for step in rest))
         try:

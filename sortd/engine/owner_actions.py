@@ -1,4 +1,4 @@
-"""What the owner did with a video, kept and told."""
+"""Note and tell what the owner did with a video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sortd.store.store import Store
 
 
 class OwnerActions:
-    """Compares where a video is held to be with where it stands; the caller opens the transactions."""
+    """Compares where the index holds a video to be with where it stands; the caller opens the transactions."""
 
     def __init__(self, store: Store, library: Library, *, note: Note, tell: Tell, wall: Callable[[], float]) -> None:
         self._store = store
@@ -24,11 +24,11 @@ class OwnerActions:
         self._wall = wall
 
     def standing(self, sightings: Iterable[Sighting]) -> Locations:
-        """The places of these sightings."""
+        """Return the locations of these sightings."""
         return frozenset(self._library.place(sighting.path) for sighting in sightings)
 
     def record(self, clip: Fingerprint, before: Locations) -> bool:
-        """Keep what the owner did with a video that stood so before; whether a label came, changed or went."""
+        """Note what the owner did with a video that stood there before; return whether a label changed."""
         index = self._store.videos
         sightings = index.sightings(clip, resting=True)
         record = index.record(clip)

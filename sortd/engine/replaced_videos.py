@@ -1,4 +1,4 @@
-"""A new file in the place of a known video: it waits until it was looked at, and is that video still or a new one."""
+"""Find out whether a new file in the place of a known video is that video in another form, or a new one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sortd.store.store import Store
 
 
 class ReplacedVideos:
-    """Finds and decides candidates; the caller opens the transactions."""
+    """Finds candidates, and decides them once their features are known; the caller opens the transactions."""
 
     def __init__(self, store: Store, *, note: Note) -> None:
         self._store = store
         self._note = note
 
     def find(self, sighting: Sighting, namesakes: Sequence[tuple[Fingerprint, PurePath]]) -> None:
-        """Hold a new video back that stands where a known one stood, or beside it under its stem."""
+        """Hold back a new video that stands where a known one stood, or beside it under the same stem."""
         index = self._store.videos
         new, path = sighting.fingerprint, sighting.path
         if index.record(new) != Record(new) or (new, path) in namesakes:
@@ -31,7 +31,7 @@ class ReplacedVideos:
                 self._store.replacements.wait(ReplacementCandidate(new, path, old, old_path))
 
     def settle(self) -> dict[Fingerprint, bool]:
-        """Decide those of which enough is known: whether each is a known video still."""
+        """Decide the candidates of which enough is known; return for each whether it is a known video."""
         settled: dict[Fingerprint, bool] = {}
         for candidate in self._store.replacements.candidates():
             is_heir = self._decide(candidate)
@@ -46,7 +46,7 @@ class ReplacedVideos:
         return {video: heir for video, heir in settled.items() if not self._store.replacements.waits(video)}
 
     def _decide(self, candidate: ReplacementCandidate) -> bool | None:
-        """Whether the new one is the old one; None: not known yet, or the old one stands beside it still."""
+        """Tell whether the new video is the old one; None: not known yet, or the old one still stands beside it."""
         index, new = self._store.videos, candidate.video
         stands = {sighting.path for sighting in index.sightings(new, resting=True)}
         if candidate.path not in stands or index.record(new) != Record(new):
@@ -61,7 +61,7 @@ class ReplacedVideos:
         return None if index.sightings(candidate.old, resting=True) else True
 
     def _stands_apart(self, candidate: ReplacementCandidate) -> bool:
-        """Whether the known video stands elsewhere: moved, copied, or kept beside what replaced it."""
+        """Tell whether the known video still stands under another stem: moved, copied, or kept as it was."""
         places = [sighting.path for sighting in self._store.videos.sightings(candidate.old, resting=True)]
         return any(place.with_suffix("") != candidate.path.with_suffix("") for place in places)
 
@@ -73,7 +73,7 @@ class ReplacedVideos:
         return Look(visual.vector, float(seconds) if isinstance(seconds, int | float) else None)
 
     def _share_vetoes(self, candidate: ReplacementCandidate) -> None:
-        """Where the old one was taken out the new one does not go either; what the old one is held to it keeps."""
+        """Give the new video the vetoes of the old one, which keeps what it is held to."""
         index, new = self._store.videos, candidate.video
         vetoes = index.record(candidate.old).vetoes
         index.keep(replace(index.record(new), vetoes=vetoes))
@@ -81,7 +81,7 @@ class ReplacedVideos:
             self._note("withdrawn", video=new, category=category)
 
     def _hand_on(self, candidate: ReplacementCandidate) -> None:
-        """What the old one was held to, and its moves, are the new one's: no placement becomes a label by it.
+        """Give the new video what the old one was held to, and its moves, so that no placement becomes a label.
 
         The old one keeps its vetoes, and where sortd placed it that too: it may come back.
         """

@@ -1,4 +1,4 @@
-"""The owner's commands, carried out by the loop between two messages: the same steps as its own."""
+"""Carry out the owner's commands, by the same steps as the service's own work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RequestRefused(SortdError):
 
 
 class RequestHandler:
-    """Answers requests: plain JSON values in, plain JSON values out."""
+    """Carries out requests, and answers each once."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class RequestHandler:
         }
 
     def to(self, request: Mapping[str, Any], reply: Reply, *, now: float) -> None:
-        """Carry a request out and reply, once; `error` in the answer says why not. Only moves may reply later."""
+        """Carry out a request and reply once; `error` in the answer says why not. Only moves may reply later."""
         answer: Mapping[str, Any] | None = {"error": "the service could not do it; its log says why"}
         try:
             answer = self._carry_out(request, reply, now)
@@ -82,7 +82,7 @@ class RequestHandler:
                 reply(answer)
 
     def land(self, copied: FilesCopied) -> None:
-        """The copies for a move that was asked for are made, or failed."""
+        """Finish a move that was asked for: its copies are made, or failed."""
         self._bulk_moves.land(copied)
 
     def step(self, *, now: float) -> None:
@@ -90,7 +90,7 @@ class RequestHandler:
         self._bulk_moves.step(now=now)
 
     def waiting(self) -> bool:
-        """Whether a move that was asked for is still to be tried."""
+        """Tell whether a move that was asked for is still to be tried."""
         return self._bulk_moves.waiting()
 
     def _carry_out(self, request: Mapping[str, Any], reply: Reply, now: float) -> Mapping[str, Any] | None:
@@ -111,7 +111,7 @@ class RequestHandler:
         return self._known[do](request)
 
     def _entries(self, request: Mapping[str, Any]) -> list[Move]:
-        """The moves meant, the latest first; there is one at least."""
+        """Return the moves that are meant, the latest first. RequestRefused: there is none."""
         entries = self._chosen(request)
         if not entries:
             raise RequestRefused("there is no such move to undo")
@@ -201,7 +201,7 @@ class RequestHandler:
         return {"paused": True}
 
     def _roll_back(self) -> Mapping[str, Any]:
-        """The previous classifier decides all the unsorted anew; what is filed stays."""
+        """Let the previous classifier decide all the unsorted anew; what is filed stays."""
         self._retraining.roll_back()
         self._reload()
         serving = self._store.classifiers.serving()
@@ -210,7 +210,7 @@ class RequestHandler:
         return {"labels": labels}
 
     def _resume(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Go on; where many videos vanished only if that is accepted in so many words, and else nothing is lifted."""
+        """End a pause; where many videos vanished, only if the request accepts that, and else nothing is ended."""
         if self._scanner.loss_guard.held and not request.get("vanished"):
             vanished, stood = self._store.videos.vanished()
             raise RequestRefused(

@@ -1,4 +1,4 @@
-"""From hints to facts: what was touched, once it is settled, is looked at, and what the owner did is worked out."""
+"""Follow hints: what was touched is looked at once it has settled, and what the owner did is worked out from it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from sortd.store.database import DatabaseError
 from sortd.store.store import Store
 
 MOST_HINTS = 20_000
-"""Beyond so many hints one scan is cheaper, and memory stays bounded."""
+"""Beyond so many hints a scan of everything is cheaper, and memory stays bounded."""
 
 MOST_AT_ONCE = 100
-"""Files read and noted in one transaction, so that the loop soon comes back to its inbox."""
+"""Files that are looked at in one transaction, so that the loop soon comes back to its inbox."""
 
 DOUBTED_TIMES = 10
-"""So many times longer a file must be still of which nobody can tell whether it is being written."""
+"""Where nobody can tell whether a file is being written, it must be unchanged for so many times longer."""
 
 
 class Scanner:
-    """Holds the hints not yet followed. Times named `now` are seconds on the monotonic clock."""
+    """Holds the hints that were not followed yet. Times named `now` are seconds on the monotonic clock."""
 
     def __init__(
         self,
@@ -76,42 +76,42 @@ class Scanner:
             self.rescan()
 
     def resync(self) -> None:
-        """Find by a scan what was found and not noted."""
+        """Scan everything: what was seen before a failure may not have been noted."""
         self.loss_guard.resync()
         self.rescan()
 
     def rescan(self) -> None:
-        """Compare the whole tree at the next step."""
+        """Compare the whole tree with the index at the next step."""
         self._touched.clear()
         self._scan_due = True
 
     def spare(self, paths: set[PurePath]) -> None:
-        """Do not look at these until others are named: an unfinished move would be taken for the owner's."""
+        """Do not look at these paths until others are named: an unfinished move would be taken for the owner's."""
         self._touched |= self._spared - paths
         self._spared = paths
 
     def busy(self) -> bool:
-        """Whether anything is left to look at."""
+        """Tell whether anything is left to look at."""
         return bool(self._scan_due or self._scan_passed or self.unlooked())
 
     def unlooked(self) -> set[PurePath]:
-        """The paths that were touched and not looked at yet."""
+        """Return the paths that were touched and not looked at yet."""
         return {*self._touched, *self._settled, *self._settler.waiting(), *self._doubted.waiting()}
 
     def crowded(self) -> bool:
-        """Whether files are ready to be looked at at once, without waiting for them to settle."""
+        """Tell whether files have settled and can be looked at now."""
         return bool(self._settled)
 
     def scanning(self) -> bool:
-        """Whether a scan is still to come, or what it found is still being read."""
+        """Tell whether a scan is due, or the files that it found are still being looked at."""
         return bool(self._scan_due or self._settled)
 
     def settling(self, path: PurePath) -> bool:
-        """Whether the file at this path was seen to change and is waited for."""
+        """Tell whether the file at this path was seen to change and is waited for."""
         return self._settler.waits_for(path) or self._doubted.waits_for(path)
 
     def step(self, now: float) -> set[Fingerprint]:
-        """Go on: the videos about which something is known now that was not before."""
+        """Look at what has settled; return the videos of which something new is known."""
         paths = self._scan() if self._scan_due else self._expand()
         for path in {*paths, *self._settler.due(now)}:
             identity = self._stat(path)
@@ -133,8 +133,8 @@ class Scanner:
         return changed
 
     def _settle_heirs(self) -> set[Fingerprint]:
-        """What waited to be known as another video's heir, and is known now; else the owner put it where it stands."""
-        # What is lost and not yet seen elsewhere may have been moved: nothing inherits from it before that is known.
+        """Return the videos of which it is now known whether they replace another; the rest was put there by the owner."""
+        # What is missing and not yet seen elsewhere may have been moved: nothing replaces it before that is known.
         if self.unlooked() or not self._store.replacements.candidates():
             return set()
         with self._store.transaction():
@@ -144,7 +144,7 @@ class Scanner:
         return set(settled)
 
     def _is_still(self, path: PurePath, settled: FileIdentity | None, now: float) -> bool:
-        """Whether a settled file may be looked at: in a crowd its turn comes late, and it may be written by then."""
+        """Tell whether a settled file may be looked at: among many its turn comes late, and it may be written again."""
         identity = self._stat(path)
         if identity is None:
             return True
@@ -153,18 +153,18 @@ class Scanner:
             return True
         if writers is Writers.UNKNOWN:
             return self._doubted.observe(path, identity, now)
-        # A writer that pauses is no writer that is done: the wait begins again.
+        # Its writer had only paused: the wait begins again.
         self._settler.observe(path, identity, now)
         return False
 
     def know(self, folder: Folder) -> None:
-        """Take a folder for a category that was made for one this moment."""
+        """Know a folder as a category that was made for one at this moment."""
         with self._store.transaction():
             self._refresh_folders()
             self._folders.know(folder)
 
     def accept(self) -> int:
-        """What vanished is gone by the owner's wish, however many; their number where it was too many."""
+        """Note what vanished as gone, as the owner accepts; return how many if it was too many, else 0."""
         if not self.loss_guard.held:
             return 0
         vanished, _ = self._store.videos.vanished()
@@ -175,10 +175,10 @@ class Scanner:
         return vanished
 
     def _close_scan(self) -> None:
-        """A whole scan has passed with nothing left to settle: what it did not find is gone."""
+        """End a whole scan, once nothing is left to settle: what it did not find is gone."""
         index = self._store.videos
         if not self.loss_guard.held:
-            # What was lost since that scan began may be a move half seen: another scan tells.
+            # What went missing since that scan began may be a move that was half seen: another scan tells.
             self._forget_lost()
             self._scan_due = index.lost_meanwhile()
             self._weigh()
@@ -188,7 +188,7 @@ class Scanner:
             self.loss_guard.tell()
 
     def _forget_lost(self) -> None:
-        """What was lost before the last scan is gone: an index made from the decision log must not miss it."""
+        """Note as gone what was missing before the last scan, in the decision log too: the index may be made from it."""
         gone = self._store.videos.forget_lost(now=self._wall())
         for start in range(0, len(gone), MOST_AT_ONCE):
             self._note("gone", videos=gone[start : start + MOST_AT_ONCE])
@@ -205,7 +205,7 @@ class Scanner:
         try:
             return self._library.stat(path) if self._library.is_video(path) else None
         except LibraryUnavailable:
-            # A failing disk or a lost permission proves no absence: as far as is known nothing changed.
+            # A failing disk or a missing permission proves no absence: the file counts as unchanged.
             known = self._store.videos.known(path)
             return None if known is None else known.identity
         except SortdError:
@@ -216,7 +216,7 @@ class Scanner:
             return None if known is None else known.identity
 
     def _expand(self) -> Iterator[PurePath]:
-        """What the hints stand for: a folder for every known path below it and every file in it."""
+        """Yield the paths that hints stand for: a folder stands for each known path below it and each file in it."""
         touched, self._touched = self._touched, set()
         for hint in touched:
             for path in {hint, *self._store.videos.paths_below(hint), *self._library.videos_below(hint)}:
@@ -225,7 +225,7 @@ class Scanner:
                     yield path
 
     def _scan(self) -> Iterator[PurePath]:
-        """Every path whose file is not what the index knows."""
+        """Return every path whose file is not what the index knows."""
         with self._store.transaction():
             self._store.videos.begin_scan()
         known = self._store.videos.identities()
@@ -240,7 +240,7 @@ class Scanner:
             elif sighting.identity != identity:
                 kept_less.append((path, identity))
         if self._guard.here() is not None:
-            # What looked like an empty folder was a disk that went away.
+            # The disk went away meanwhile, and what was scanned is its empty mount point.
             return iter(())
         with self._store.transaction():
             for path, identity in kept_less:
@@ -252,7 +252,7 @@ class Scanner:
         return iter([*paths, *(path for path in (*known, *ended) if not scan.hides(path))])
 
     def _tell_problems(self, scan: Scan) -> None:
-        """Say once of each folder that it is left as it is, and why."""
+        """Tell once of each folder that is left alone, and why."""
         problems = dict(self._library.rule_problems())
         for folder, why in problems.items():
             if self._problems.get(folder) != why:
@@ -264,7 +264,7 @@ class Scanner:
         self._too_deep = set(scan.too_deep)
 
     def _look_at(self, paths: list[PurePath]) -> set[Fingerprint]:
-        """Look at these; what nobody foresaw about one of them is told of that one, and the others go on."""
+        """Look at these paths; an unforeseen error at one of them is told of that one, and the others go on."""
         try:
             return self._look(paths)
         except (SortdError, DatabaseError):
@@ -306,12 +306,12 @@ class Scanner:
                     self._store.count_label_changes(self._owner_actions.record(clip, before[clip]))
             away = self._guard.here()
             if away is not None:
-                # What was seen is an empty mount point, or another folder: none of it is noted.
+                # An empty mount point was seen, or another folder: nothing of it is noted.
                 raise RootAway(away)
         return affected
 
     def _seen(self, stood: Mapping[PurePath, Sighting | None]) -> dict[PurePath, Sighting | None]:
-        """What stands now at each path; where its folder came, went or changed this very moment the next tells."""
+        """Return what stands at each path now; where its folder changed at this moment, the next look tells."""
         folders = self._store.categories.standing()
         stands: dict[PurePath, Sighting | None] = {}
         for path, known in stood.items():
@@ -323,25 +323,25 @@ class Scanner:
                 self._touched.add(path)
                 self._retouched.add(path)
                 continue
-            self._retouched.discard(path)  # only a rescan or another hint tries more than twice
+            self._retouched.discard(path)  # after two tries only a rescan or another hint tries again
         return stands
 
     def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
-        """Look at the video's other copies too, so that the order of hints does not matter."""
+        """Look at the video's other copies as well, so that the order of hints does not matter."""
         index = self._store.videos
         for sighting in index.sightings(clip, resting=True):
             if sighting.path in looked_at or not _changed(sighting, self._stat(sighting.path)):
                 continue
             found = self._library.look(sighting.path, sighting)
             if found is not None and found.fingerprint == clip:
-                # A link was made to it, or its mode was changed: it stands where it stood.
+                # Only a link was made to it, or its mode changed.
                 index.see(found, now=self._wall())
             else:
                 self._lose(sighting.path)
                 self._touched.add(sighting.path)
 
     def _lose(self, path: PurePath) -> None:
-        """No video stands at this path: what stood there is gone, or it rests by the owner's rules."""
+        """Note that no video stands at this path: it is gone, or its folder is left out by the owner's rules."""
         if self._store.videos.known(path, resting=True) and self._library.rests(path):
             self._store.videos.rest(path)
         else:
