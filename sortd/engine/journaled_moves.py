@@ -105,7 +105,7 @@ class JournaledMoves:
         return orders
 
     def taken_back(self) -> list[Fingerprint]:
-        """Return the videos that moves brought back to the unsorted since this was last asked: they are decided anew."""
+        """Return the videos that moves brought back to the unsorted since this was last asked, to be decided anew."""
         videos, self._taken_back = self._taken_back, []
         return videos
 

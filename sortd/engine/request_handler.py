@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from sortd.domain.category import CategoryName
-from sortd.domain.errors import IndexDamaged, SortdError
+from sortd.domain.errors import IndexDamaged, IndexUnavailable, SortdError
 from sortd.domain.messages import FilesCopied
 from sortd.domain.video import Fingerprint, Placer
 from sortd.engine.bulk_moves import BulkMoves, Reply
@@ -75,6 +75,9 @@ class RequestHandler:
             answer = self._carry_out(request, reply, now)
         except IndexDamaged:
             raise  # it is mended, and the asker asks again
+        except IndexUnavailable as error:
+            answer = {"error": str(error)}
+            raise
         except SortdError as error:
             answer = {"error": str(error)}
         finally:

@@ -133,7 +133,7 @@ class Scanner:
         return changed
 
     def _settle_heirs(self) -> set[Fingerprint]:
-        """Return the videos of which it is now known whether they replace another; the rest was put there by the owner."""
+        """Return the videos of which it is now known whether they replace another; if not, the owner put them there."""
         # What is missing and not yet seen elsewhere may have been moved: nothing replaces it before that is known.
         if self.unlooked() or not self._store.replacements.candidates():
             return set()
@@ -188,7 +188,7 @@ class Scanner:
             self.loss_guard.tell()
 
     def _forget_lost(self) -> None:
-        """Note as gone what was missing before the last scan, in the decision log too: the index may be made from it."""
+        """Note as gone what was missing before the last scan, also in the decision log: an index is made from it."""
         gone = self._store.videos.forget_lost(now=self._wall())
         for start in range(0, len(gone), MOST_AT_ONCE):
             self._note("gone", videos=gone[start : start + MOST_AT_ONCE])
