@@ -12,11 +12,11 @@ CategoryName = NewType("CategoryName", str)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """Where one copy stands: its category (None: unsorted) and its path below that category's folder."""
+    """Where one copy of a video stands: its category (None: unsorted) and its path below that category's folder."""
 
     category: CategoryName | None
     below: PurePath
 
 
 Locations = frozenset[Location]
-"""The places of a video's live copies."""
+"""Where all present copies of a video stand."""

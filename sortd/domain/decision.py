@@ -24,17 +24,17 @@ class Prediction:
 
     @property
     def best(self) -> CategoryName:
-        """The likeliest category."""
+        """The category with the highest probability."""
         return self.ranking[0][0]
 
     @property
     def confidence(self) -> float:
-        """Probability of the likeliest category."""
+        """The probability of that category."""
         return self.ranking[0][1]
 
     @property
     def margin(self) -> float:
-        """By how much the likeliest category beats the next."""
+        """The difference between the highest probability and the next."""
         return self.ranking[0][1] - (self.ranking[1][1] if len(self.ranking) > 1 else 0.0)
 
 
@@ -57,7 +57,7 @@ class Trust(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a video was left where it is. `decide` gives those up to CATEGORY_STOPPED, the first that applies."""
+    """Why a video was left where it is; the gates of `decide` give those up to CATEGORY_STOPPED, in this order."""
 
     NO_CLASSIFIER = "no_classifier"
     TOO_FEW_EXAMPLES = "too_few_examples"
@@ -79,7 +79,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MoveTo:
-    """File the video into this category; at the owner's word it is a label."""
+    """File the video into this category; if the owner asked for it, it is a label."""
 
     category: CategoryName
     confidence: float
@@ -88,7 +88,7 @@ class MoveTo:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Leave the video where it is, and say why."""
+    """Leave the video where it is, for this reason."""
 
     reason: Reason
     category: CategoryName | None = None

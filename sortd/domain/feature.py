@@ -25,7 +25,7 @@ Waveform = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Feature:
-    """What one extractor found in one video; `vector=None` is a known absence (no sound, no speech), not a failure."""
+    """What one extractor found in one video. `vector=None` is a known absence (no sound, no speech) and no failure."""
 
     extractor: str
     version: str
@@ -38,7 +38,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class SpacePart:
-    """One extractor's share of a feature space."""
+    """One extractor's columns of a feature space."""
 
     extractor: str
     version: str
@@ -47,18 +47,18 @@ class SpacePart:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpace:
-    """The ordered parts a vector is made of; vectors of two spaces are never compared."""
+    """The ordered parts of which a vector is made; vectors of two spaces are never compared."""
 
     parts: tuple[SpacePart, ...]
 
     @property
     def dim(self) -> int:
-        """Length of a fused vector."""
+        """The length of a fused vector."""
         return sum(part.dim for part in self.parts)
 
     @property
     def key(self) -> str:
-        """The space as one line of text: equal for equal spaces, different for any other."""
+        """The space as one line of text, which is equal for equal spaces only."""
         return " ".join(f"{part.extractor}={part.version}:{part.dim}" for part in self.parts)
 
 
@@ -81,5 +81,5 @@ class Fault(StrEnum):
 
     @property
     def may_pass(self) -> bool:
-        """Whether another try may go better: a refusal by the decoder is final, a crash or a hang is not."""
+        """Tell whether another try may go better: a refusal by the decoder is final, a crash or a hang is not."""
         return self in {Fault.TIMEOUT, Fault.DECODER_CRASHED}

@@ -15,33 +15,33 @@ from sortd.domain.tasks import ExtractionJob
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Look at this path (relative to the root) soon; a folder stands for every known path and every file below it."""
+    """Something changed at this path, relative to the root; a folder stands for all known paths and files below it."""
 
     path: PurePath
 
 
 @dataclass(frozen=True, slots=True)
 class RescanDue:
-    """Compare the whole tree with the index."""
+    """The whole tree is to be compared with the index."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainDue:
-    """Train, if labels changed."""
+    """A training is asked for."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDue:
-    """The owner may have mended what refused: try at once what would be tried later."""
+    """What waits for another try is to be tried now: the owner may have mended what refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """The owner's command; `reply` is called once, with plain JSON values."""
+    """The owner gave a command; `reply` is called once, with plain JSON values."""
 
     request: Mapping[str, Any]
     reply: Callable[[Mapping[str, Any]], None]
@@ -49,7 +49,7 @@ class RequestReceived:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extracted:
-    """A job's features; `seconds` is what it took."""
+    """The features of a job were extracted, in so many seconds."""
 
     job: ExtractionJob
     features: tuple[Feature, ...]
@@ -58,7 +58,7 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionFailed:
-    """This video gave no features. `fault=None`: its file changed or went meanwhile, which is nobody's fault."""
+    """This video gave no features. `fault=None`: its file changed or went meanwhile, so nothing is counted."""
 
     job: ExtractionJob
     fault: Fault | None
@@ -67,7 +67,7 @@ class ExtractionFailed:
 
 @dataclass(frozen=True, slots=True)
 class TaskLost:
-    """The worker died or overran its deadline with these jobs unanswered."""
+    """The child died or overran its deadline, with these jobs unanswered."""
 
     jobs: tuple[ExtractionJob, ...]
     fault: Fault
@@ -76,19 +76,19 @@ class TaskLost:
 
 @dataclass(frozen=True, slots=True)
 class ExtractorUnavailable:
-    """The encoder itself cannot work (a torn checkpoint, an unknown device): no video's fault, so none is counted."""
+    """The encoder cannot work (a torn checkpoint, an unknown device): no video's fault, so nothing is counted."""
 
     jobs: tuple[ExtractionJob, ...]
     why: str
 
 
 CONFINED = "decoder_confined"
-"""The event of WorkerEvent that tells how decoders are held."""
+"""The WorkerEvent that tells how decoders are confined."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerEvent:
-    """Something in a child that whoever reads the log should know, as a line of the log."""
+    """Something happened in a child that is to be a line of the log."""
 
     event: str
     facts: Mapping[str, Any]
@@ -96,7 +96,7 @@ class WorkerEvent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextsEncoded:
-    """What the encoder of this part made of words; those that are missing could not be read."""
+    """The encoder of this part read texts; those that are missing could not be read."""
 
     part: SpacePart
     vectors: Mapping[str, Vector]
@@ -104,7 +104,7 @@ class TextsEncoded:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What the training child reports: `problem` is a sentence where no classifier came out of it that may serve."""
+    """A training ended; `problem` is a sentence where no classifier came out of it that may serve."""
 
     report: Mapping[str, Any]
     problem: str | None
@@ -112,14 +112,14 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class TrainingLost:
-    """The training child died or gave no sign of life."""
+    """The training child died, or gave no sign of life for too long."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class FilesCopied:
-    """The copies that the move of this number waits for: one for each step, or why there are none."""
+    """The copies for the move of this number are made, one for each step, or were refused."""
 
     number: int
     copies: tuple[VerifiedCopy, ...]
@@ -128,7 +128,7 @@ class FilesCopied:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Finish the step at hand and leave."""
+    """The service is to finish its step and end."""
 
     why: str
 

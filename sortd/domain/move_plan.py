@@ -10,14 +10,14 @@ from sortd.domain.video import FileIdentity
 
 @dataclass(frozen=True, slots=True)
 class MovePlan:
-    """Paths relative to the root, (from, to): the video first, then its companions. All or none."""
+    """Pairs of paths (from, to), relative to the root: the video first, then its companions. All are moved, or none."""
 
     steps: tuple[tuple[PurePath, PurePath], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCopy:
-    """What was read back of a copy: what tells it from any other file, and the hash of all that is in it."""
+    """What was read back of a copy: what tells it from other files, and the hash of its whole content."""
 
     identity: FileIdentity
     digest: str
@@ -25,7 +25,7 @@ class VerifiedCopy:
 
 @dataclass(frozen=True, slots=True)
 class MoveStep:
-    """One file of a move, and what it was when the move was decided; `copy` is what was made of it elsewhere."""
+    """One file of a move, as it was when the move was decided; `copy` is its copy on the other filesystem."""
 
     source: PurePath
     target: PurePath
@@ -35,7 +35,7 @@ class MoveStep:
 
 @dataclass(frozen=True, slots=True)
 class FilesystemAbilities:
-    """What a filesystem was seen to do, whatever it is called; a name that is taken was refused where it says yes."""
+    """What a filesystem was seen to do, whatever it is called; `renames_exclusively` and `links` refused a taken name."""
 
     renames_exclusively: bool
     """A file gets another name only if that is free."""

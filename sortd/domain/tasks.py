@@ -23,14 +23,14 @@ class ExtractionJob:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """Send these jobs to the extraction worker."""
+    """Extract the features that these videos lack."""
 
     jobs: tuple[ExtractionJob, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EncodeTexts:
-    """Let the extraction worker read these words with the encoder of this part."""
+    """Encode these texts with the encoder of this part."""
 
     part: SpacePart
     texts: tuple[str, ...]
@@ -54,14 +54,14 @@ class TrainingPayload:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Give the training child a lesson."""
+    """Train a classifier."""
 
     payload: TrainingPayload
 
 
 @dataclass(frozen=True, slots=True)
 class CopyFiles:
-    """Make verified copies of a move's files, beside their targets and under temporary names that begin with `part`."""
+    """Make verified copies of a move's files, beside their targets, under temporary names that begin with `part`."""
 
     number: int
     part: str

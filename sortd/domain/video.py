@@ -10,11 +10,11 @@ from typing import NewType
 from sortd.domain.category import CategoryName
 
 Fingerprint = NewType("Fingerprint", str)
-"""What a video *is*: a hash of its content, the same wherever it goes and whatever it is called."""
+"""The identity of a video: a hash of its content, the same wherever it stands and whatever it is called."""
 
 
 class Placer(StrEnum):
-    """Who set a video's home: only the owner's word is a label."""
+    """Who set a video's home; only a home that the owner set is a label."""
 
     OWNER = "owner"
     SORTD = "sortd"
@@ -22,7 +22,7 @@ class Placer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What tells, without reading it, that a file is still the same: cheap, and never proof of content.
+    """What tells without reading a file that it is still the same; it is cheap, and no proof of its content.
 
     Numbers are whatever a filesystem gives: times before 1970 and far ahead, inodes beyond 2^63. `ctime_ns` (when the
     content or the status changed last) and `device` are None where an index from before did not keep them.
@@ -36,18 +36,18 @@ class FileIdentity:
 
     @property
     def lasting(self) -> tuple[int, int, int]:
-        """What a rename, another mode and a new mount leave as it is; an edit that sets the times back does too."""
+        """The part that a rename, another mode and a new mount leave as it is; so does an edit that sets the times back."""
         return self.inode, self.size, self.mtime_ns
 
     def agrees(self, other: FileIdentity) -> bool:
-        """Whether all that is known of both is equal."""
+        """Tell whether all that is known of both is equal."""
         pairs = ((self.ctime_ns, other.ctime_ns), (self.device, other.device))
         return self.lasting == other.lasting and all(a == b or a is None or b is None for a, b in pairs)
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A video seen at a path (relative to the root)."""
+    """A video as it was seen at a path, relative to the root."""
 
     path: PurePath
     fingerprint: Fingerprint
@@ -56,7 +56,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the index holds a video to. Whether it is present is no part of it: its sightings tell."""
+    """The home and the vetoes that the index keeps of a video; whether the video is present is told by its sightings."""
 
     fingerprint: Fingerprint
     home: CategoryName | None = None
