@@ -35,7 +35,7 @@ class MoveStep:
 
 @dataclass(frozen=True, slots=True)
 class FilesystemAbilities:
-    """What a filesystem was seen to do, whatever it is called; `renames_exclusively` and `links` refused a taken name."""
+    """What a filesystem was seen to do, whatever it is called; where it says yes, it refused a name that was taken."""
 
     renames_exclusively: bool
     """A file gets another name only if that is free."""

@@ -36,7 +36,7 @@ class FileIdentity:
 
     @property
     def lasting(self) -> tuple[int, int, int]:
-        """The part that a rename, another mode and a new mount leave as it is; so does an edit that sets the times back."""
+        """The part that a rename, another mode and a new mount leave alone; an edit that sets times back does too."""
         return self.inode, self.size, self.mtime_ns
 
     def agrees(self, other: FileIdentity) -> bool:
@@ -56,7 +56,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The home and the vetoes that the index keeps of a video; whether the video is present is told by its sightings."""
+    """The home and the vetoes of a video, as the index keeps them; its sightings tell whether it is present."""
 
     fingerprint: Fingerprint
     home: CategoryName | None = None
