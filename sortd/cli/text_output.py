@@ -149,8 +149,12 @@ def undone(told: Told) -> None:
     out = _console()
     for move in told["done"]:
         out.print(f"{printable(move['from'])} is back as {printable(move['to'])}")
-    for move in told.get("copying", ()):
-        out.print(f"{printable(move['from'])} is being copied back; the log will say when it is there")
+    under_way = told.get("copying", ())
+    for move in under_way:
+        if "id" in move:
+            out.print(f"{printable(move['from'])} is being copied back; the log will say when it is there")
+    if waiting := sum("id" not in move for move in under_way):
+        out.print(f"{waiting} more are being put back; the log will say when each of them is")
     for refused in told["refused"]:
         out.print(f"{printable(refused['path'])} stays: {printable(refused['why'])}")
 

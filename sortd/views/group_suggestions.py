@@ -132,7 +132,10 @@ def accepted_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     """`sortd suggest --accept` for people."""
     category, done = printable(answer["category"]), len(answer["done"])
     yield f"{done} {'video is' if done == 1 else 'videos are'} in {category} now, by your word"
-    for move in answer.get("copying", ()):
+    under_way = answer.get("copying", ())
+    if waiting := sum("id" not in move for move in under_way):
+        yield f"{waiting} more are being moved there; the log will say when each of them is"
+    for move in (move for move in under_way if "id" in move):
         yield f"{printable(move['from'])} is being copied there; the log will say when it is done"
     for refused in answer["refused"]:
         yield f"{printable(refused['path'])} stays: {printable(refused['why'])}"

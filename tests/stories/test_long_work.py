@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sortd.cli import text_output
 from sortd.domain.messages import RequestReceived, RescanDue
 from sortd.engine.bulk_moves import AT_ONCE
 from tests.stories.conftest import taught
@@ -47,7 +48,7 @@ def test_moves_that_are_asked_for_are_made_some_at_a_time_and_other_questions_ar
     assert not [name for name in home.tree["cats"] if name.startswith("new-")]
 
 
-def test_an_answer_that_waited_long_enough_tells_what_is_still_under_way(household):
+def test_an_answer_that_waited_long_enough_tells_what_is_still_under_way(household, capsys):
     home = household(taught(), move={"probation": []})
     home.files({f"new-{number}.mp4": f"cats {100 + number}".encode() for number in range(MANY)})
     undone: list[Mapping[str, Any]] = []
@@ -58,5 +59,7 @@ def test_an_answer_that_waited_long_enough_tells_what_is_still_under_way(househo
     (answer,) = undone
     assert len(answer["done"]) + len(answer["copying"]) == MANY
     assert answer["copying"][0].keys() == {"from"}
+    text_output.undone(answer)
+    assert f"{len(answer['copying'])} more are being put back" in capsys.readouterr().out
     home.settle()
     assert not [name for name in home.tree["cats"] if name.startswith("new-")]
