@@ -339,6 +339,7 @@ class Engine:
 
     def _step(self, now: float) -> None:
         if self.away is not None:
+            self._request_handler.step(now=now)  # they are refused
             return
         if self.store.journal.open_count():
             # Before any look, so that a move half noted is never taken for the owner's.
