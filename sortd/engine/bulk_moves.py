@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from sortd.domain.decision import Reason
-from sortd.domain.errors import MoveRefused, MoveUnfinished
+from sortd.domain.errors import IndexUnavailable, SortdError
 from sortd.domain.messages import FilesCopied
 from sortd.engine.event_log import Tell
 from sortd.engine.journaled_moves import JournaledMoves
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 60.0
 Reply = Callable[[Mapping[str, Any]], None]
 
 Wish = tuple[PurePath, Callable[[], Move]]
-"""A video, and what moves it: it raises MoveRefused or MoveUnfinished, or gives a move that may still be `open`."""
+"""A video, and what moves it: it raises a SortdError, or gives a move that may still be `open`."""
 
 
 @dataclass(slots=True)
@@ -73,21 +73,37 @@ class BulkMoves:
         """Tell whether a move is still to be tried."""
         return any(request.wishes for request in self._unfinished)
 
-    def step(self, *, now: float) -> None:
-        """Make some moves, of the earliest request first, and answer what is through or has waited long enough."""
-        request = next((request for request in self._unfinished if request.wishes), None)
-        if request is not None:
-            try:
-                for _ in range(min(AT_ONCE, len(request.wishes))):
-                    path, act = request.wishes.popleft()
-                    self._try(request, str(path), act)
-            except Exception:
-                request.fail()
-                raise
+    def step(self, *, now: float, away: str | None = None) -> None:
+        """Make some moves, of the earliest request first, and answer what is through or has waited long enough.
+
+        `away`: why the root is away, so that no move can be made.
+        """
+        if away is None:
+            self._make_some()
+        else:
+            self._refuse_all(away)
         for request in self._unfinished:
             if not request.answered and (not (request.wishes or request.copying) or now >= request.until):
                 request.answer()
         self._unfinished = [request for request in self._unfinished if request.wishes or request.copying]
+
+    def _make_some(self) -> None:
+        request = next((request for request in self._unfinished if request.wishes), None)
+        if request is None:
+            return
+        try:
+            for _ in range(min(AT_ONCE, len(request.wishes))):
+                path, act = request.wishes.popleft()
+                self._try(request, str(path), act)
+        except Exception:
+            request.fail()
+            raise
+
+    def _refuse_all(self, why: str) -> None:
+        for request in self._unfinished:
+            while request.wishes:
+                path, _ = request.wishes.popleft()
+                self._refuse(request, str(path), why)
 
     def land(self, copied: FilesCopied) -> None:
         """Finish a move whose copies are made, or failed; its answer may have been given long ago, or never."""
@@ -103,13 +119,18 @@ class BulkMoves:
     def _try(self, request: _MoveRequest, path: str, act: Callable[[], Move]) -> None:
         try:
             move = act()
-        except (MoveRefused, MoveUnfinished) as no:
-            request.refused.append({"path": path, "why": str(no)})
-            if request.answered:
-                self._tell("left", path=path, reason=Reason.MOVE_REFUSED, category=None, confidence=None, why=str(no))
+        except IndexUnavailable:
+            raise  # no fault of the move
+        except SortdError as no:
+            self._refuse(request, path, str(no))
             return
         told = {"id": move.undoes or move.number, "from": path}
         if move.state != DONE:
             request.copying[move.number] = told
             return
         request.done.append(told | {"to": str(move.steps[0].target)})
+
+    def _refuse(self, request: _MoveRequest, path: str, why: str) -> None:
+        request.refused.append({"path": path, "why": why})
+        if request.answered:
+            self._tell("left", path=path, reason=Reason.MOVE_REFUSED, category=None, confidence=None, why=why)

@@ -42,7 +42,7 @@ from sortd.engine.request_handler import RequestHandler
 from sortd.engine.retraining import Retraining
 from sortd.engine.scanner import Scanner
 from sortd.store.decision_log import DECISION_LOG, DecisionLog
-from sortd.store.extraction_trace import died_with
+from sortd.store.extraction_trace import died_with, forget_trace
 from sortd.store.store import Store
 
 DEVICE = "device"
@@ -250,6 +250,7 @@ class Engine:
             with self.store.transaction():
                 for aside in self.store.backlog.prepare(died_with=guilty):
                     self._tell("set_aside", path=aside.path, reason=aside.fault, message=aside.message)
+            forget_trace(self._guard.state)
             self._started = True
         self._reload()
         self.scanner.resync()
@@ -338,6 +339,7 @@ class Engine:
 
     def _step(self, now: float) -> None:
         if self.away is not None:
+            self._request_handler.step(now=now)  # they are refused
             return
         if self.store.journal.open_count():
             # Before any look, so that a move half noted is never taken for the owner's.

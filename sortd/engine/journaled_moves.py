@@ -78,7 +78,13 @@ class JournaledMoves:
         return self._carry(sighting, PurePath(move.category), move)
 
     def put_back(self, entry: Move) -> Move:
-        """Undo a move: the video goes back, and never to that category again; `open` while copies are made for it."""
+        """Undo a move: the video goes back, and never to that category again; `open` while copies are made for it.
+
+        The move is read anew: among many its turn comes late.
+        """
+        entry = self._store.journal.entry(entry.number)
+        if entry.state != DONE:
+            raise MoveRefused(f"{entry.steps[0].target} was taken out of {entry.category} meanwhile")
         source = entry.steps[0].source
         return self._carry(
             self._placed(entry),

@@ -90,7 +90,7 @@ class RequestHandler:
 
     def step(self, *, now: float) -> None:
         """Make some of the moves asked for; reply to requests that are through by now, or have waited long enough."""
-        self._bulk_moves.step(now=now)
+        self._bulk_moves.step(now=now, away=self._away())
 
     def waiting(self) -> bool:
         """Tell whether a move that was asked for is still to be tried."""

@@ -168,7 +168,7 @@ class Retraining:
 
     def lose(self, why: str, *, now: float) -> None:
         """Note that the training child was lost: the same labels are learned from after a while."""
-        self._trying = None
+        self._trying, self._asked_meanwhile = None, False
         self._not_before = now + AGAIN_SECONDS
         self._tell("training_lost", why=why)
 

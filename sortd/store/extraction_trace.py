@@ -24,17 +24,21 @@ LONGEST = 256
 
 
 class ExtractionTrace:
-    """The child's end: it holds the file's lock for as long as it lives."""
+    """The child's end: it holds the file's lock for as long as it lives.
+
+    Where there can be no such file it does nothing: without it a kill costs a try at most.
+    """
 
     def __init__(self, state: Path) -> None:
-        self._file = os.open(state / TRACE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with suppress(OSError):  # without a lock a kill costs a try at most
+        self._file = -1
+        with suppress(OSError):
+            self._file = os.open(state / TRACE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def begin(self, video: Fingerprint) -> None:
         """Leave word that this video is in work, and no other."""
         self.end()
-        with suppress(OSError):  # a full disk: as above
+        with suppress(OSError):
             os.pwrite(self._file, video.encode(), 0)
 
     def end(self) -> None:
@@ -44,7 +48,10 @@ class ExtractionTrace:
 
 
 def died_with(state: Path) -> Fingerprint | None:
-    """The video that the last service's child worked at by itself when both died at once; None: there is none."""
+    """The video that the last service's child worked at by itself when both died at once; None: there is none.
+
+    It is told again until `forget_trace`.
+    """
     try:
         file = os.open(state / TRACE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -56,12 +63,21 @@ def died_with(state: Path) -> Fingerprint | None:
                 return None  # it outlived its service by far
             time.sleep(0.01)
         left = os.pread(file, LONGEST, 0).decode(errors="replace").strip()
-        os.ftruncate(file, 0)
         return Fingerprint(left) if left else None
     except OSError:
         return None
     finally:
         os.close(file)
+
+
+def forget_trace(state: Path) -> None:
+    """Tell of no video any more: what it died with is noted."""
+    with suppress(OSError):
+        file = os.open(state / TRACE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.ftruncate(file, 0)
+        finally:
+            os.close(file)
 
 
 def _locked(file: int) -> bool:

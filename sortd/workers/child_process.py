@@ -141,6 +141,8 @@ class ChildProcess:
     def _attempt(self, task: object) -> WorkerFailure | None:
         """Have a child do it. Whatever goes wrong is told as a failure: nobody would see that this thread had ended."""
         try:
+            if self._child is not None and self._child.ended():  # it was killed while it had nothing to do
+                self._dismiss()
             if self._child is None:
                 self._child = _Child(self._call, self._settings, threads=self._threads, niceness=self._niceness)
         except (OSError, RuntimeError) as problem:
@@ -195,6 +197,10 @@ class _Child:
         with contextlib.suppress(OSError):
             self.connection.send(settings)
 
+    def ended(self) -> bool:
+        """Tell whether its process is no more."""
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         """End it and whatever it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -212,14 +218,22 @@ class _Child:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return "still running"
-        how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return ": ".join(filter(None, (how, self._last_words())))
+        return ": ".join(filter(None, (_how(status), self._last_words())))
 
     def _last_words(self) -> str:
         size = self._said.seek(0, os.SEEK_END)
         self._said.seek(max(0, size - LAST_WORDS))
         lines = self._said.read(LAST_WORDS).decode(errors="replace").split("\n")
         return printable(next((line for line in reversed(lines) if line.strip()), ""))
+
+
+def _how(status: int) -> str:
+    """How a process ended; not all signals have a name."""
+    if status >= 0:
+        return f"status {status}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"signal {-status}"
 
 
 def threading_settings(threads: int) -> dict[str, str]:
@@ -258,14 +272,15 @@ def _work(connection: Connection, call: str) -> None:
         task = tasks.get()
         ended = _Finished(None)
         try:
-            if handle is None:
-                handle = getattr(import_module(module), function)(settings)
+            handle = handle or getattr(import_module(module), function)(settings)
             for answer in handle(task):
                 connection.send(answer if isinstance(answer, Heartbeat) else TaskAnswer(answer))
         except ImportError as missing:
             ended = _Finished(f"{missing}; install sortd anew, with all that it needs", unavailable=True)
-        except Exception:  # noqa: BLE001 - whatever it is, the service must hear of it
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the service must hear of it
             ended = _Finished(traceback.format_exc(limit=-3))
+            if handle is None:
+                ended = _Finished(f"it cannot begin: {type(problem).__name__}: {problem}", unavailable=True)
         connection.send(ended)
 
 

@@ -20,12 +20,14 @@ from tests.waiting import PATIENCE_SECONDS, until
 def helper(greeting):  # noqa: C901 - one case each
     """What the children of these tests run."""
 
-    def handle(task):
+    def handle(task):  # noqa: C901 - one case each
         match task:
             case "who":
                 yield os.getpid()
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "die of a real-time signal":
+                os.kill(os.getpid(), signal.SIGRTMIN + 6)  # one without a name
             case "how nice":
                 yield os.nice(0)
             case "hang":
@@ -49,6 +51,11 @@ def helper(greeting):  # noqa: C901 - one case each
                 yield f"{greeting} {task}"
 
     return handle
+
+
+def never_ready(_):
+    """What a child runs that cannot be made ready."""
+    raise OSError("no space left")
 
 
 @pytest.fixture
@@ -104,6 +111,24 @@ def test_a_child_that_died_is_replaced(work):
     assert "SIGKILL" in lost.message
     ((after,), _) = work("who")
     assert after != before
+
+
+def test_a_child_that_died_of_a_signal_without_a_name_is_replaced(work):
+    _, lost = work("die of a real-time signal")
+    assert str(signal.SIGRTMIN + 6) in lost.message
+    assert work("you") == (["hello you"], None)
+
+
+def test_a_child_that_was_killed_while_it_waited_is_replaced_and_no_task_is_lost(work):
+    ((child,), _) = work("who")
+    os.kill(child, signal.SIGKILL)
+    assert work("you") == (["hello you"], None)
+
+
+def test_a_child_that_cannot_be_made_ready_is_no_fault_of_the_task(start):
+    _, lost = start(call="tests.shell.test_child_process:never_ready")("you")
+    assert lost.unavailable
+    assert "no space left" in lost.message
 
 
 def test_a_child_that_hangs_is_killed_at_the_deadline(work):

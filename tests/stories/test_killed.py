@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
 import pytest
 
 from sortd.disk.library_marker import RootAway
 from sortd.disk.move import FileMover
-from sortd.domain.errors import Elsewhere, MoveRefused, MoveUnfinished, NameTaken
+from sortd.domain.errors import Elsewhere, IndexUnavailable, MoveRefused, MoveUnfinished, NameTaken
 from sortd.domain.messages import FilesCopied
 from sortd.store.extraction_trace import TRACE
 from sortd.workers.copy_worker import copying
@@ -206,6 +207,28 @@ def test_a_video_with_which_the_service_dies_goes_alone_and_last_and_pays_only_w
     assert [str(line["path"]) for line in home.events("extracted")] == ["good.mp4"]
     set_aside = [(str(line.path), line.attempts) for line in home.store.backlog.set_aside()]
     assert set_aside == ([("evil.mp4", 3)] if together else [])
+
+
+@pytest.mark.fault("G14")
+def test_a_video_with_which_the_service_died_pays_also_where_the_next_start_cannot_note_it_at_once(household):
+    home = household()
+
+    def die(job):
+        (home.guard.state / TRACE).write_text(job.fingerprint)
+        raise Killed
+
+    home.extract = die
+    with pytest.raises(Killed):
+        home.files({"evil.mp4": b"evil 1"})
+    home.kill()
+    home.start()
+    database = home.store.database
+    database._connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+    with pytest.raises(IndexUnavailable):
+        home.engine.work(0.0)
+    database._connection.set_authorizer(None)
+    home.engine.work(1.0)
+    assert database.one("SELECT count FROM attempts") == (1,)
 
 
 def test_killed_while_it_learns_it_learns_at_the_next_start(household):

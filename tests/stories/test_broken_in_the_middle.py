@@ -1,0 +1,109 @@
+"""Something goes wrong while there is much to do: it costs what it must, and the rest is done and answered."""
+
+from __future__ import annotations
+
+from sortd.domain.errors import LibraryUnavailable
+from sortd.domain.messages import RequestReceived, Touched, TrainingLost
+from sortd.engine.bulk_moves import AT_ONCE
+from tests.stories.conftest import taught
+from tests.stories.test_killed import unplug
+
+MANY = 3 * AT_ONCE + 1
+
+
+def filed(household, number=MANY):
+    home = household(taught(), move={"probation": []})
+    home.files({f"new-{n}.mp4": f"cats {100 + n}".encode() for n in range(number)})
+    assert len([name for name in home.tree["cats"] if name.startswith("new-")]) == number
+    return home
+
+
+def ask(home, **request):
+    """Have the service asked, without waiting for its answer."""
+    answers = []
+    home.engine.handle(RequestReceived(request, answers.append))
+    home.engine.work(home.monotonic)
+    return answers
+
+
+def test_an_undo_under_way_when_the_root_goes_is_answered_and_costs_no_processor(household):
+    home = filed(household)
+    answers = ask(home, do="undo")
+    plug_in = unplug(home)
+    home.engine.away = "it is not there"
+    home.engine.work(home.monotonic)
+    assert home.engine.wakes_at(home.monotonic) is None
+    (answer,) = answers
+    assert (len(answer["done"]), len(answer["refused"])) == (AT_ONCE, MANY - AT_ONCE)
+    assert answer["refused"][0]["why"] == "it is not there"
+    plug_in()
+    home.engine.away = None
+    home.settle()
+    assert len([name for name in home.tree["cats"] if name.startswith("new-")]) == MANY - AT_ONCE
+
+
+def test_one_video_that_cannot_be_looked_at_costs_an_undo_of_many_that_one(household):
+    home = filed(household)
+    look = home.library.look
+
+    def fails(path, known):
+        if path.name == "new-7.mp4":
+            raise LibraryUnavailable(f"{path} cannot be looked at: Input/output error")
+        return look(path, known)
+
+    home.library.look = fails
+    answers = ask(home, do="undo")
+    while not answers:
+        home.engine.work(home.monotonic)
+    (answer,) = answers
+    assert len(answer["done"]) == MANY - 1
+    assert [(line["path"], line["why"]) for line in answer["refused"]] == [
+        ("cats/new-7.mp4", "cats/new-7.mp4 cannot be looked at: Input/output error")
+    ]
+
+
+def test_a_category_renamed_while_its_moves_are_undone_is_undone_to_the_end(household):
+    home = filed(household)
+    answers = ask(home, do="undo")
+    (home.root / "cats").rename(home.root / "felines")
+    home.engine.handle(Touched(home.path("cats")))
+    home.engine.handle(Touched(home.path("felines")))
+    for _ in range(20):
+        home.monotonic += 20.0
+        home.engine.work(home.monotonic)
+    (answer,) = answers
+    home.settle()
+    assert not [name for name in home.tree["felines"] if name.startswith("new-")], answer
+
+
+def test_what_the_owner_files_anew_while_its_move_waits_to_be_undone_stays(household):
+    home = filed(household, 120)
+    last = home.store.journal.recent()[-1].steps[0]
+    ask(home, do="undo")
+    for source, target in [(last.target, last.source), (last.source, last.target)]:
+        (home.root / source).rename(home.root / target)
+        for path in (source, target):
+            home.engine.handle(Touched(path))
+        for _ in range(3):
+            home.monotonic += 15.0
+            home.engine.work(home.monotonic)
+    assert home.home_of(str(last.target)) == ("cats", "owner")
+    home.settle()
+    assert [name for name in home.tree["cats"] if name.startswith("new-")] == [last.target.name]
+    assert home.home_of(str(last.target)) == ("cats", "owner")
+
+
+def test_a_training_asked_for_twice_and_lost_comes_to_an_end(household):
+    home = household(taught())
+    lessons = []
+    home.train = lessons.append
+    home.files({"cats": {"more.mp4": b"cats 200"}})
+    home.engine.retraining.ask("once")
+    home.settle()
+    assert len(lessons) == 1
+    home.engine.retraining.ask("twice")
+    home.move("cats/more.mp4", "more.mp4")  # the labels are again those learned from before
+    home.tell(TrainingLost("killed"))
+    home.wait(seconds=700)
+    assert not home.store.database.note("training_asked")
+    assert len(lessons) == 1
