@@ -122,6 +122,7 @@ def test_a_child_that_died_of_a_signal_without_a_name_is_replaced(work):
 def test_a_child_that_was_killed_while_it_waited_is_replaced_and_no_task_is_lost(work):
     ((child,), _) = work("who")
     os.kill(child, signal.SIGKILL)
+    until(lambda: "State:\tZ" in Path(f"/proc/{child}/status").read_text())
     assert work("you") == (["hello you"], None)
 
 
