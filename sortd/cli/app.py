@@ -14,7 +14,7 @@ from sortd.cli import (
     data_commands,
     evaluate_command,
     read_commands,
-    run_commands,
+    run_command,
     suggest_command,
     system_commands,
 )
@@ -35,7 +35,7 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    run_commands.run,
+    run_command.run,
     read_commands.status,
     read_commands.preview,
     read_commands.explain,
@@ -45,8 +45,8 @@ COMMANDS = (
     change_commands.forget,
     evaluate_command.evaluate,
     change_commands.rollback,
-    run_commands.pause,
-    run_commands.resume,
+    change_commands.pause,
+    change_commands.resume,
     system_commands.check,
     system_commands.demo,
     system_commands.service,

@@ -1,4 +1,4 @@
-"""The commands that change what is filed, or what sortd learned: undo, confirm, forget, rollback."""
+"""The commands that change something: undo, confirm, forget, rollback, pause, resume."""
 
 from __future__ import annotations
 
@@ -96,3 +96,34 @@ def rollback(library: RootArgument = None, *, config: ConfigOption = None, root:
     """
     labels = asked(settings_from(config, library, root), {"do": "rollback"})["labels"]
     typer.echo(f"the classifier that learned from {labels} labels decides again")
+
+
+def pause(library: RootArgument = None, *, config: ConfigOption = None, root: RootOption = None) -> None:
+    """Move and extract nothing until `sortd resume`.
+
+    It holds over restarts too.
+    """
+    asked(settings_from(config, library, root), {"do": "pause"})
+    typer.echo("paused: nothing is moved or extracted until `sortd resume`")
+
+
+def resume(
+    library: RootArgument = None,
+    *,
+    vanished: Annotated[
+        bool, typer.Option("--vanished", help="Accept that many videos vanished: they are taken for deleted.")
+    ] = False,
+    config: ConfigOption = None,
+    root: RootOption = None,
+) -> None:
+    """Go on after `sortd pause`.
+
+    While many videos have vanished it refuses, and says how many.
+    """
+    gone = asked(settings_from(config, library, root), {"do": "resume", "vanished": vanished})["vanished"]
+    if not vanished:
+        typer.echo("resumed")
+    elif gone:
+        typer.echo(f"resumed; {gone} videos that vanished are taken for deleted")
+    else:
+        typer.echo("resumed; no mass of videos had vanished, so none is taken for deleted")

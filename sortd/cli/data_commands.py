@@ -35,7 +35,7 @@ def export(
     """
     settings = settings_from(config, None, root)
     from sortd.cli import export_folder  # noqa: PLC0415 - as above
-    from sortd.cli.artefacts import write  # noqa: PLC0415 - as above
+    from sortd.cli.export_files import write  # noqa: PLC0415 - as above
     from sortd.views import library_reader  # noqa: PLC0415 - as above
     from sortd.views.dataset import dataset  # noqa: PLC0415 - as above
 

@@ -24,7 +24,7 @@ from sortd.domain.video import Fingerprint
 from sortd.judgement.decide import decide
 from sortd.judgement.thresholds import BoolVector
 from sortd.learn.classifier import Classifier
-from sortd.learn.model_candidates import CANDIDATES
+from sortd.learn.classifier_candidates import CANDIDATES
 from sortd.learn.train import NothingToLearn, train
 from sortd.learn.training_data import TrainingSet
 

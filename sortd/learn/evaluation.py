@@ -19,8 +19,8 @@ from sortd.domain.feature import Matrix
 from sortd.domain.video import Fingerprint
 from sortd.judgement.decide import decide
 from sortd.judgement.thresholds import BoolVector, chance_of_at_most
+from sortd.learn.classifier_candidates import CANDIDATES
 from sortd.learn.embeddings_file import OUTSIDER, Embeddings, Names, UnusableEmbeddings
-from sortd.learn.model_candidates import CANDIDATES
 from sortd.learn.train import NothingToLearn, train
 from sortd.learn.training_data import TrainingSet
 

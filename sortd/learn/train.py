@@ -23,9 +23,9 @@ from sortd.judgement.category_report import category_reports, suspects
 from sortd.judgement.novelty import FEW, reckoned_with
 from sortd.judgement.thresholds import BoolVector, movable
 from sortd.learn.classifier import Classifier, Layer, centre, likeness, presence, unit_parts
+from sortd.learn.classifier_candidates import CANDIDATES, best_of, fit
 from sortd.learn.cross_validation import CrossValidationData, Trial, calibrated, held_out_scores, try_out
 from sortd.learn.folds import Numbers, folds_for, series_of, twins_of
-from sortd.learn.model_candidates import CANDIDATES, best_of, fit
 from sortd.learn.name_examples import name_rows
 from sortd.learn.training_data import TrainingSet
 

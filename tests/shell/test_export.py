@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import pytest
 
-from sortd.cli.artefacts import Dataset, Learned, write
+from sortd.cli.export_files import Dataset, Learned, write
 from sortd.domain.category import CategoryName
 from sortd.domain.decision import Prediction
 from sortd.domain.errors import SortdError

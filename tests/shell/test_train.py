@@ -19,8 +19,8 @@ from sortd.domain.feature import FeatureSpace, Matrix, SpacePart
 from sortd.domain.video import Fingerprint
 from sortd.judgement.decide import decide
 from sortd.learn.classifier import Classifier, unit_parts
+from sortd.learn.classifier_candidates import CANDIDATES
 from sortd.learn.folds import folds_for, twins_of
-from sortd.learn.model_candidates import CANDIDATES
 from sortd.learn.train import NothingToLearn, train
 from sortd.learn.training_data import TrainingSet
 from sortd.workers.training_worker import why_worse

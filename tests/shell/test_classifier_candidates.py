@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from sortd.domain.feature import Vector
-from sortd.learn.model_candidates import best_of
+from sortd.learn.classifier_candidates import best_of
 
 LOSSES = np.random.default_rng(0).normal(0.5, 0.1, 400).astype(np.float32)
 
