@@ -55,8 +55,9 @@ class Library(Service):
         assert census(self.root) == before
 
     def places(self, name: str) -> list[str]:
-        """Where files of this name stand, relative to the root."""
-        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob(name))
+        """Where files of this name stand, relative to the root; folders that come and go meanwhile are passed over."""
+        folders = [Path(folder) for folder, _, files in os.walk(self.root) if name in files]
+        return sorted(str((folder / name).relative_to(self.root)) for folder in folders)
 
 
 @pytest.fixture(scope="session")
