@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import shutil
 import signal
@@ -55,9 +56,9 @@ class Library(Service):
         assert census(self.root) == before
 
     def places(self, name: str) -> list[str]:
-        """Where files of this name stand, relative to the root; folders that come and go meanwhile are passed over."""
-        folders = [Path(folder) for folder, _, files in os.walk(self.root) if name in files]
-        return sorted(str((folder / name).relative_to(self.root)) for folder in folders)
+        """Where files of this name (a pattern) stand, below the root; folders that come and go are passed over."""
+        found = [Path(folder, file) for folder, _, files in os.walk(self.root) for file in fnmatch.filter(files, name)]
+        return sorted(str(path.relative_to(self.root)) for path in found)
 
 
 @pytest.fixture(scope="session")
