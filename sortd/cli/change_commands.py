@@ -19,6 +19,7 @@ from sortd.cli.options import (
     timestamp,
 )
 from sortd.cli.resolve import locate, settings_for, target_in
+from sortd.domain.requests import Confirm, Forget, Pause, Resume, Rollback, Undo
 
 
 def undo(
@@ -36,19 +37,16 @@ def undo(
     They are not moved there again until you file them there or say `sortd forget --vetoes`.
     """
     settings = settings_for(config, root)
-    request: dict[str, Any] = {"do": "undo"}
+    path, count = None, None
     if what is not None and not what.isdecimal():
         settings, inside = locate(Path(what), config, root)
-        request["path"] = str(inside)
+        path = str(inside)
     elif not (everything or since or category) or what is not None:
-        request["count"] = int(what or 1)
-    if since is not None:
-        request["since"] = timestamp(since)
-    if category is not None:
-        request["category"] = category
+        count = int(what or 1)
+    began = None if since is None else timestamp(since)
     from sortd.cli import text_output  # noqa: PLC0415 - as above
 
-    answer = asked(settings, request)
+    answer = asked(settings, Undo(path, count, began, category))
     show(answer, text_output.undone, as_json=as_json)
     if answer["refused"]:
         raise typer.Exit(1)
@@ -61,10 +59,10 @@ def confirm(
 
     They become labels of yours, from which it learns.
     """
-    settings, request = target_in(target, config, root)
+    settings, meant = target_in(target, config, root)
     from sortd.cli import text_output  # noqa: PLC0415 - as above
 
-    show(asked(settings, {"do": "confirm", **request}), text_output.confirmed, as_json=as_json)
+    show(asked(settings, Confirm(**meant)), text_output.confirmed, as_json=as_json)
 
 
 def forget(
@@ -80,10 +78,10 @@ def forget(
 
     No file is touched.
     """
-    settings, request = target_in(target, config, root)
+    settings, meant = target_in(target, config, root)
     answer: dict[str, Any] = {}
     for what in [name for name, wished in (("vetoes", vetoes or not labels), ("labels", labels)) if wished]:
-        answer[what] = asked(settings, {"do": "forget", "what": what, **request})["forgotten"]
+        answer[what] = asked(settings, Forget(what, **meant))["forgotten"]
     from sortd.cli import text_output  # noqa: PLC0415 - as above
 
     show(answer, text_output.forgotten, as_json=as_json)
@@ -94,7 +92,7 @@ def rollback(library: RootArgument = None, *, config: ConfigOption = None, root:
 
     It stays until labels change. Videos that are filed stay where they are.
     """
-    labels = asked(settings_from(config, library, root), {"do": "rollback"})["labels"]
+    labels = asked(settings_from(config, library, root), Rollback())["labels"]
     typer.echo(f"the classifier that learned from {labels} labels decides again")
 
 
@@ -103,7 +101,7 @@ def pause(library: RootArgument = None, *, config: ConfigOption = None, root: Ro
 
     It holds over restarts too.
     """
-    asked(settings_from(config, library, root), {"do": "pause"})
+    asked(settings_from(config, library, root), Pause())
     typer.echo("paused: nothing is moved or extracted until `sortd resume`")
 
 
@@ -120,7 +118,7 @@ def resume(
 
     While many videos have vanished it refuses, and says how many.
     """
-    gone = asked(settings_from(config, library, root), {"do": "resume", "vanished": vanished})["vanished"]
+    gone = asked(settings_from(config, library, root), Resume(vanished=vanished))["vanished"]
     if not vanished:
         typer.echo("resumed")
     elif gone:

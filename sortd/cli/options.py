@@ -13,6 +13,7 @@ import typer
 from sortd.cli.resolve import settings_for
 from sortd.config.settings import Settings
 from sortd.domain.errors import LibraryUnavailable
+from sortd.domain.requests import Request
 
 if TYPE_CHECKING:
     from sortd.views.library_reader import LibraryReader
@@ -39,7 +40,7 @@ def known(reader: LibraryReader | None, settings: Settings) -> LibraryReader:
     return reader
 
 
-def asked(settings: Settings, request: Mapping[str, Any]) -> Mapping[str, Any]:
+def asked(settings: Settings, request: Request) -> Mapping[str, Any]:
     """Have the service do it, or do it by hand where none runs."""
     from sortd.cli.service_client import carry_out  # noqa: PLC0415 - as above
 

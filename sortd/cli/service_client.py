@@ -13,7 +13,7 @@ from sortd.config.settings import Settings
 from sortd.daemon.control_socket import ask
 from sortd.disk.root_guard import RootGuard, find, refuse_strangers
 from sortd.domain.errors import LibraryUnavailable, SortdError
-from sortd.domain.requests import check
+from sortd.domain.requests import Request, check, encode
 from sortd.engine.engine_assembly import check_log, library_at, state_wished
 from sortd.engine.event_log import Tell
 from sortd.extract.registry import feature_space
@@ -45,9 +45,9 @@ def run_once(config: Settings, *, observe: bool, take_over: bool) -> None:
     text_output.summary(library_status.status(config, ask=ask))
 
 
-def carry_out(config: Settings, request: Mapping[str, Any]) -> Mapping[str, Any]:
+def carry_out(config: Settings, request: Request) -> Mapping[str, Any]:
     """Have the running service do it; where none runs, take the lock and do the same step. Raises SortdError."""
-    check(request)
+    wire = check(encode(request))
     root = config.library.root
     if not root.is_dir():
         raise LibraryUnavailable(f"{root} is not there")
@@ -58,9 +58,9 @@ def carry_out(config: Settings, request: Mapping[str, Any]) -> Mapping[str, Any]
         if away := away_because(root, found):
             raise LibraryUnavailable(away)
         raise LibraryUnavailable(f"nothing is known of {root} yet: `sortd run` makes it a library")
-    answer = ask(found.state, request)
+    answer = ask(found.state, wire)
     if answer is None:
-        answer = _by_hand(config, request)
+        answer = _by_hand(config, wire)
     if "error" in answer:
         raise CommandFailed(str(answer["error"]))
     return answer

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sortd.cli.options import ConfigOption, JsonOption, RootArgument, RootOption, asked, known, settings_from, show
+from sortd.domain.requests import AcceptGroup
 
 
 def suggest(
@@ -32,8 +33,7 @@ def suggest(
         pool = groups.pool(known(reader, settings), now=time.time())
     if accept is not None:
         number, name = accept
-        wish = {"do": "accept", "category": name, "videos": dict(groups.shown(pool, number).videos)}
-        answer = asked(settings, wish)
+        answer = asked(settings, AcceptGroup(name, dict(groups.shown(pool, number).videos)))
         show(answer, lambda told: typer.echo("\n".join(groups.accepted_lines(told))), as_json=as_json)
         if answer["refused"]:
             raise typer.Exit(1)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sortd.cli.options import ConfigOption, JsonOption, RootArgument, RootOption, asked, settings_from, show
+from sortd.domain.requests import Retry
 
 
 def check(
@@ -24,7 +25,7 @@ def check(
     from sortd.cli import text_output  # noqa: PLC0415 - as above
 
     if retry:
-        show(asked(settings, {"do": "retry"}), text_output.retried, as_json=as_json)
+        show(asked(settings, Retry()), text_output.retried, as_json=as_json)
         return
     from sortd.cli.checks import check as look  # noqa: PLC0415 - as above
 

@@ -1,11 +1,15 @@
-"""What may be asked of the service: the shape of each request, checked before it reaches the loop."""
+"""What may be asked of the service: a class for each command, and its form on the wire, which is checked.
+
+On the wire a request is a JSON object: `do` names the command, and the other keys are the fields that are not None.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Never
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Never
 
 from sortd.domain.errors import SortdError
 
@@ -17,6 +21,89 @@ FARTHEST_SECONDS = 10.0**12
 
 SHOWN = 60
 """So many characters of a name that is not known are repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatus:
+    """Tell what only the running service knows."""
+
+    do: ClassVar[str] = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Move and extract nothing until a Resume."""
+
+    do: ClassVar[str] = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on; `vanished`: accept that many videos vanished."""
+
+    do: ClassVar[str] = "resume"
+    vanished: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Let the classifier before this one serve."""
+
+    do: ClassVar[str] = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again what was set aside."""
+
+    do: ClassVar[str] = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Put moves back: that of one video, or the last `count` of those since a time and into a category; None: all."""
+
+    do: ClassVar[str] = "undo"
+    path: str | None = None
+    count: int | None = None
+    since: float | None = None
+    """Seconds since the epoch."""
+    category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Agree with the placement of one video, or with all in a category."""
+
+    do: ClassVar[str] = "confirm"
+    path: str | None = None
+    category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Forget the "labels" or the "vetoes" of one video, or of all in a category."""
+
+    do: ClassVar[str] = "forget"
+    what: str
+    path: str | None = None
+    category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptGroup:
+    """File these unsorted videos (path as it was shown -> fingerprint) in this category, as labels."""
+
+    do: ClassVar[str] = "accept"
+    category: str
+    videos: Mapping[str, str]
+
+
+Request = GetStatus | Pause | Resume | Rollback | Retry | Undo | Confirm | Forget | AcceptGroup
+
+_KINDS: Mapping[str, type[Request]] = {
+    kind.do: kind for kind in (GetStatus, Pause, Resume, Rollback, Retry, Undo, Confirm, Forget, AcceptGroup)
+}
 
 
 class BadRequest(SortdError):
@@ -51,6 +138,18 @@ def check(request: object) -> Mapping[str, Any]:
         if sum(key in request for key in group) != 1:
             raise BadRequest(f"{do}: needs {' or '.join(group)}, and no more than one of them")
     return request
+
+
+def decode(request: object) -> Request:
+    """Read a request from its form on the wire. BadRequest: its keys or values are not those of its command."""
+    checked = check(request)
+    return _KINDS[checked["do"]](**{key: value for key, value in checked.items() if key != "do"})
+
+
+def encode(request: Request) -> dict[str, Any]:
+    """Give a request its form on the wire."""
+    values = {one.name: getattr(request, one.name) for one in fields(request)}
+    return {"do": request.do} | {key: value for key, value in values.items() if value is not None}
 
 
 def _is_flag(value: object) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from sortd.disk.library import Library
+from sortd.domain.decision_facts import CategoryRenamed, CategorySeen
 from sortd.engine.event_log import Note, Tell
 from sortd.judgement import category_diff
 from sortd.judgement.category_diff import Folder, Gone, Known, Renamed
@@ -84,7 +85,7 @@ class CategorySync:
             self._tell("renamed", was=rename.was, category=rename.folder.name)
         for step in category_diff.in_turn(renames):
             self._store.categories.update(step.number, step.folder)
-            self._note("renamed", was=step.was, category=step.folder.name)
+            self._note(CategoryRenamed(step.was, step.folder.name))
 
     def know(self, folder: Folder) -> None:
         """Note a folder as a category that was made at this moment, before it holds a video."""
@@ -100,7 +101,7 @@ class CategorySync:
 
     def _note_folder(self, folder: Folder) -> None:
         """Note in the decision log what tells a renamed folder, for an index that has to be made anew."""
-        self._note("category", category=folder.name, device=folder.device, inode=folder.inode)
+        self._note(CategorySeen(folder.name, folder.device, folder.inode))
 
     def _carries(self, known: Known, folder: Folder) -> int | None:
         """Count how many of some known files of the category are in the folder; None: it held none."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from sortd.domain.decision_facts import DecisionFact
 from sortd.store.database import Database
 from sortd.store.decision_log import DecisionLog
 
 Tell = Callable[..., None]
 """`tell("moved", path=..., to=...)`: one line per outcome, in the past tense."""
 
-Note = Callable[..., None]
-"""`note("placed", video=..., category=...)`: one line of the decision log, kept in the transaction of the decision."""
+Note = Callable[[DecisionFact], None]
+"""`note(VideoPlaced(...))`: one line of the decision log, kept in the transaction of the decision."""
 
 
 def telling(database: Database, write: Tell) -> Tell:
@@ -27,8 +28,8 @@ def telling(database: Database, write: Tell) -> Tell:
 def noting(decisions: DecisionLog, wall: Callable[[], float]) -> Note:
     """Make a `note` that adds the time of day."""
 
-    def note(did: str, **facts: object) -> None:
-        decisions.note(did, at=wall(), **facts)
+    def note(fact: DecisionFact) -> None:
+        decisions.note(fact, at=wall())
 
     return note
 

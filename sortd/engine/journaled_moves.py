@@ -18,6 +18,7 @@ from sortd.disk.move import FileMover, RecoveryState, plan_move
 from sortd.disk.root_guard import RootGuard
 from sortd.disk.transfer import publish, was_put_back, why_not_taken, withdraw
 from sortd.domain.decision import MoveTo
+from sortd.domain.decision_facts import MoveUndone, VideoPlaced
 from sortd.domain.errors import (
     Changed,
     Elsewhere,
@@ -332,13 +333,14 @@ class JournaledMoves:
                 record = filed(record, entry.move)
                 kept_from = index.kept_from(entry.fingerprint) if entry.asked_for else None
                 self._note(
-                    "placed",
-                    video=entry.fingerprint,
-                    category=entry.category,
-                    steps=[[str(step.source), str(step.target)] for step in entry.steps[:MOST_NOTED]],
-                    confidence=entry.confidence,
-                    by=entry.placed_by,
-                    kept_from=kept_from,
+                    VideoPlaced(
+                        entry.fingerprint,
+                        entry.category,
+                        tuple((step.source, step.target) for step in entry.steps[:MOST_NOTED]),
+                        entry.confidence,
+                        entry.placed_by,
+                        kept_from,
+                    )
                 )
                 if entry.asked_for:
                     self._store.track_record.filed(entry.fingerprint, entry.category, kept_from=kept_from)
@@ -355,7 +357,7 @@ class JournaledMoves:
     def _withdrawn(self, entry: Move, record: Record) -> Record:
         unconfirmed = record.placed_by is Placer.SORTD or not entry.asked_for
         self._store.track_record.taken_out(entry.fingerprint, entry.category, unconfirmed=unconfirmed, now=self._wall())
-        self._note("undone", video=entry.fingerprint, category=entry.category, by=entry.placed_by)
+        self._note(MoveUndone(entry.fingerprint, entry.category, entry.placed_by))
         return replace(record, home=None, placed_by=None, vetoes=record.vetoes | {entry.category})
 
     def _placed(self, entry: Move) -> Sighting:

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from sortd.disk.library import Library
 from sortd.domain.category import CategoryName, Locations
+from sortd.domain.decision_facts import PlacementConfirmed, VideoCorrected, VideoLabelled, VideoReturned, VideoWithdrawn
 from sortd.domain.video import Fingerprint, Placer, Sighting
 from sortd.engine.event_log import Note, Tell
 from sortd.judgement.reconcile import Confirmed, Fact, Labelled, Returned, Withdrawn, apply, reconcile
@@ -47,25 +48,25 @@ class OwnerActions:
             case Labelled(category, None):
                 path = self._path_in(sightings, category)
                 self._tell("labelled", path=path, category=category)
-                self._note("labelled", video=clip, category=category, path=str(path), kept_from=kept_from)
+                self._note(VideoLabelled(clip, category, path, kept_from))
                 self._store.track_record.filed(clip, category, kept_from=kept_from)
             case Labelled(category, was, placer):
                 path = self._path_in(sightings, category)
                 self._tell("corrected", path=path, was=was, category=category)
-                self._note("corrected", video=clip, was=was, category=category, path=str(path))
+                self._note(VideoCorrected(clip, was, category, path))
                 self._taken_out(clip, was, placer)
                 self._store.track_record.filed(clip, category, kept_from=None)
             case Withdrawn(category, placer):
                 self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
-                self._note("withdrawn", video=clip, category=category)
+                self._note(VideoWithdrawn(clip, category))
                 self._taken_out(clip, category, placer)
             case Confirmed(category):
                 path = self._path_in(sightings, category)
                 self._tell("confirmed", path=path, category=category)
-                self._note("confirmed", video=clip, category=category, path=str(path))
+                self._note(PlacementConfirmed(clip, category, path))
                 self._store.track_record.confirmed(category)
             case Returned():
-                self._note("returned", video=clip)
+                self._note(VideoReturned(clip))
 
     def _taken_out(self, clip: Fingerprint, category: CategoryName | None, placer: Placer | None) -> None:
         if placer is Placer.SORTD and category is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
+from sortd.domain.decision_facts import VideoReplaced, VideoWithdrawn
 from sortd.domain.video import Fingerprint, Placer, Record, Sighting
 from sortd.engine.event_log import Note
 from sortd.judgement.replacement import Look, is_same_video
@@ -78,7 +79,7 @@ class ReplacedVideos:
         vetoes = index.record(candidate.old).vetoes
         index.keep(replace(index.record(new), vetoes=vetoes))
         for category in sorted(vetoes):
-            self._note("withdrawn", video=new, category=category)
+            self._note(VideoWithdrawn(new, category))
 
     def _hand_on(self, candidate: ReplacementCandidate) -> None:
         """Give the new video what the old one was held to, and its moves, so that no placement becomes a label.
@@ -91,4 +92,4 @@ class ReplacedVideos:
         if record.placed_by is not Placer.SORTD:
             index.keep(replace(record, home=None, placed_by=None))
         self._store.journal.follow(old, new)
-        self._note("changed", was=old, video=new, path=str(candidate.path))
+        self._note(VideoReplaced(old, new, candidate.path))

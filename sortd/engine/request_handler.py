@@ -9,8 +9,21 @@ from pathlib import PurePath
 from typing import Any
 
 from sortd.domain.category import CategoryName
+from sortd.domain.decision_facts import PauseChanged, PlacementConfirmed, VideoForgotten
 from sortd.domain.errors import IndexDamaged, IndexUnavailable, SortdError
 from sortd.domain.messages import FilesCopied
+from sortd.domain.requests import (
+    AcceptGroup,
+    Confirm,
+    Forget,
+    GetStatus,
+    Pause,
+    Resume,
+    Retry,
+    Rollback,
+    Undo,
+    decode,
+)
 from sortd.domain.video import Fingerprint, Placer
 from sortd.engine.bulk_moves import BulkMoves, Reply
 from sortd.engine.event_log import Note, Tell
@@ -58,15 +71,6 @@ class RequestHandler:
         self._retraining = retraining
         self._bulk_moves = BulkMoves(store, moves, tell=tell)
         self._group_acceptance = group_acceptance
-        self._known: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
-            "status": lambda _: self._status(),
-            "confirm": self._confirm,
-            "forget": self._forget,
-            "pause": lambda _: self._pause(),
-            "resume": self._resume,
-            "retry": self._retry,
-            "rollback": lambda _: self._roll_back(),
-        }
 
     def to(self, request: Mapping[str, Any], reply: Reply, *, now: float) -> None:
         """Carry out a request and reply once; `error` in the answer says why not. Only moves may reply later."""
@@ -96,58 +100,77 @@ class RequestHandler:
         """Tell whether a move that was asked for is still to be tried."""
         return self._bulk_moves.waiting()
 
-    def _carry_out(self, request: Mapping[str, Any], reply: Reply, now: float) -> Mapping[str, Any] | None:
-        do, away = str(request.get("do")), self._away()
-        if away is not None and do != "status":
+    def _carry_out(self, wire: Mapping[str, Any], reply: Reply, now: float) -> Mapping[str, Any] | None:
+        request, away = decode(wire), self._away()
+        if away is not None and not isinstance(request, GetStatus):
             return {"error": away}
-        if do == "undo":
-            back = [(entry.steps[0].target, partial(self._moves.put_back, entry)) for entry in self._entries(request)]
-            self._bulk_moves.start(back, reply, now=now)
-            return None
-        if do == "accept":
-            category, wishes = self._group_acceptance.wishes(request["category"], request["videos"])
-            self._tell("accepted", category=category, videos=len(wishes))
-            self._bulk_moves.start(wishes, reply, now=now, category=category)
-            return None
-        if do not in self._known:
-            return {"error": f"unknown request {request.get('do')!r}"}
-        return self._known[do](request)
+        match request:
+            case Undo():
+                self._undo(request, reply, now)
+            case AcceptGroup():
+                self._accept(request, reply, now)
+            case _:
+                return self._answer(request)
+        return None  # moves are answered when they are made
 
-    def _entries(self, request: Mapping[str, Any]) -> list[Move]:
-        """Return the moves that are meant, the latest first. RequestRefused: there is none."""
-        entries = self._chosen(request)
+    def _answer(self, request: GetStatus | Confirm | Forget | Pause | Resume | Retry | Rollback) -> Mapping[str, Any]:
+        match request:
+            case GetStatus():
+                return self._status()
+            case Confirm():
+                return self._confirm(request)
+            case Forget():
+                return self._forget(request)
+            case Pause():
+                return self._pause()
+            case Resume():
+                return self._resume(request)
+            case Retry():
+                return self._retry()
+            case Rollback():
+                return self._roll_back()
+
+    def _undo(self, undo: Undo, reply: Reply, now: float) -> None:
+        entries = self._chosen(undo)
         if not entries:
             raise RequestRefused("there is no such move to undo")
-        return entries
+        back = [(entry.steps[0].target, partial(self._moves.put_back, entry)) for entry in entries]
+        self._bulk_moves.start(back, reply, now=now)
 
-    def _chosen(self, request: Mapping[str, Any]) -> list[Move]:
+    def _accept(self, group: AcceptGroup, reply: Reply, now: float) -> None:
+        category, wishes = self._group_acceptance.wishes(group.category, group.videos)
+        self._tell("accepted", category=category, videos=len(wishes))
+        self._bulk_moves.start(wishes, reply, now=now, category=category)
+
+    def _chosen(self, undo: Undo) -> list[Move]:
+        """Return the moves that are meant, the latest first."""
         entries = [entry for entry in self._store.journal.recent() if entry.state == DONE]
-        if "path" in request:
-            clip = self._video_at(request["path"])
-            return [entry for entry in entries if entry.fingerprint == clip][:1]
-        if "since" in request:
-            entries = [entry for entry in entries if entry.at >= request["since"]]
-        if "category" in request:
-            entries = [entry for entry in entries if entry.category == request["category"]]
-        if "count" not in request:
+        if undo.path is not None:
+            video = self._video_at(undo.path)
+            return [entry for entry in entries if entry.fingerprint == video][:1]
+        if undo.since is not None:
+            entries = [entry for entry in entries if entry.at >= undo.since]
+        if undo.category is not None:
+            entries = [entry for entry in entries if entry.category == undo.category]
+        if undo.count is None:
             return entries
         # "The last one" is the last that can be taken back: a video may be gone altogether.
         index = self._store.videos
-        return [entry for entry in entries if index.sightings(entry.fingerprint)][: request["count"]]
+        return [entry for entry in entries if index.sightings(entry.fingerprint)][: undo.count]
 
-    def _confirm(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _confirm(self, request: Confirm) -> Mapping[str, Any]:
         index = self._store.videos
         confirmed = []
         with self._store.transaction():
             for clip in self._meant(request, Placer.SORTD):
                 record = index.record(clip)
                 if record.home is None:
-                    raise RequestRefused(f"{request['path']} stands in no category: there is nothing to confirm")
+                    raise RequestRefused(f"{request.path} stands in no category: there is nothing to confirm")
                 if record.placed_by is Placer.OWNER:
-                    raise RequestRefused(f"{request['path']} is your label already")
+                    raise RequestRefused(f"{request.path} is your label already")
                 index.keep(apply(record, Confirmed(record.home)))
                 self._store.track_record.confirmed(record.home)
-                self._note("confirmed", video=clip, category=record.home)
+                self._note(PlacementConfirmed(clip, record.home))
                 for sighting in index.sightings(clip):
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
@@ -155,16 +178,16 @@ class RequestHandler:
         self._pending_decisions.add_all()
         return {"confirmed": confirmed}
 
-    def _forget(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _forget(self, request: Forget) -> Mapping[str, Any]:
         index = self._store.videos
-        category = None if "path" in request else self._category(request)
+        category = None if request.path is not None else self._category(request)
         forgotten: list[Fingerprint] = []
         with self._store.transaction():
-            if request["what"] == "labels":
+            if request.what == "labels":
                 for clip in self._meant(request, Placer.OWNER):
                     record = index.record(clip)
                     if record.placed_by is not Placer.OWNER:
-                        raise RequestRefused(f"{request['path']} has no label")
+                        raise RequestRefused(f"{request.path} has no label")
                     # It stays where it is and teaches nothing: what a placement does.
                     index.keep(replace(record, placed_by=Placer.SORTD))
                     forgotten.append(clip)
@@ -176,19 +199,19 @@ class RequestHandler:
                     index.keep(replace(record, vetoes=record.vetoes - dropped))
                     forgotten.append(clip)
             for clip in forgotten:
-                self._note("forgotten", video=clip, what=request["what"], category=category)
-            if request["what"] == "labels":
+                self._note(VideoForgotten(clip, request.what, category))
+            if request.what == "labels":
                 self._store.count_label_changes(len(forgotten))
         self._pending_decisions.add(forgotten)
         return {"forgotten": len(forgotten)}
 
-    def _meant(self, request: Mapping[str, Any], placer: Placer | None) -> list[Fingerprint]:
-        if "path" in request:
-            return [self._video_at(request["path"])]
+    def _meant(self, request: Confirm | Forget, placer: Placer | None) -> list[Fingerprint]:
+        if request.path is not None:
+            return [self._video_at(request.path)]
         return self._store.videos.fingerprints(home=self._category(request), placed_by=placer)
 
-    def _category(self, request: Mapping[str, Any]) -> CategoryName:
-        category = CategoryName(request["category"])
+    def _category(self, request: Confirm | Forget) -> CategoryName:
+        category = CategoryName(request.category or "")
         if category not in {known.name for known in self._store.categories.all()}:
             raise RequestRefused(f"there is no video and no category {category}")
         return category
@@ -212,9 +235,9 @@ class RequestHandler:
         self._tell("rolled_back", labels=labels)
         return {"labels": labels}
 
-    def _resume(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resume(self, request: Resume) -> Mapping[str, Any]:
         """End a pause; where many videos vanished, only if the request accepts that, and else nothing is ended."""
-        if self._scanner.loss_guard.held and not request.get("vanished"):
+        if self._scanner.loss_guard.held and not request.vanished:
             vanished, stood = self._store.videos.vanished()
             raise RequestRefused(
                 f"{vanished} of {stood} videos vanished, so nothing is resumed: bring them back, or accept that they"
@@ -226,9 +249,9 @@ class RequestHandler:
     def _keep_wish(self, *, paused: bool) -> None:
         with self._store.transaction():
             self._pending_decisions.pause(paused=paused)
-            self._note("paused", paused=paused)
+            self._note(PauseChanged(paused))
             self._tell("paused" if paused else "resumed")
 
-    def _retry(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _retry(self) -> Mapping[str, Any]:
         with self._store.transaction():
             return {"retried": self._store.backlog.retry()}

@@ -11,6 +11,7 @@ from sortd.disk.library import UNREADABLE, Library, Scan
 from sortd.disk.library_marker import RootAway
 from sortd.disk.open_writers import Writers
 from sortd.disk.root_guard import RootGuard
+from sortd.domain.decision_facts import VideosGone
 from sortd.domain.errors import LibraryUnavailable, SortdError
 from sortd.domain.video import FileIdentity, Fingerprint, Sighting
 from sortd.engine.category_sync import CategorySync
@@ -191,7 +192,7 @@ class Scanner:
         """Note as gone what was missing before the last scan, also in the decision log: an index is made from it."""
         gone = self._store.videos.forget_lost(now=self._wall())
         for start in range(0, len(gone), MOST_AT_ONCE):
-            self._note("gone", videos=gone[start : start + MOST_AT_ONCE])
+            self._note(VideosGone(tuple(gone[start : start + MOST_AT_ONCE])))
 
     def _weigh(self) -> None:
         self._scan_due |= self.loss_guard.weigh()

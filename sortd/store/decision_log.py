@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sortd.domain.decision_facts import DecisionFact, encode
 from sortd.domain.video import Fingerprint, Placer
 from sortd.store.database import Database, make_private, parsed
 
@@ -50,9 +51,9 @@ class DecisionLog:
         self._db = database
         self._path = path
 
-    def note(self, did: str, *, at: float, **facts: object) -> None:
-        """Keep a decision with the transaction that makes it."""
-        self._db.execute("INSERT INTO outbox (line) VALUES (?)", json.dumps({"at": round(at, 3), "did": did, **facts}))
+    def note(self, fact: DecisionFact, *, at: float) -> None:
+        """Keep a decision with the transaction that makes it; `at` is seconds since the epoch."""
+        self._db.execute("INSERT INTO outbox (line) VALUES (?)", json.dumps({"at": round(at, 3), **encode(fact)}))
 
     def flush(self) -> None:
         """Append what was kept since the last time. OSError: the root cannot be written; it stays kept."""

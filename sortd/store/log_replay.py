@@ -6,15 +6,29 @@ the folders tells what the owner did since, as if sortd had only been off.
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any
 
 from sortd.domain.category import CategoryName
 from sortd.domain.decision import MoveTo
+from sortd.domain.decision_facts import (
+    CategoryRenamed,
+    CategorySeen,
+    MoveUndone,
+    NotUnderstood,
+    PauseChanged,
+    PlacementConfirmed,
+    VideoCorrected,
+    VideoForgotten,
+    VideoLabelled,
+    VideoPlaced,
+    VideoReplaced,
+    VideoReturned,
+    VideosGone,
+    VideoWithdrawn,
+    decode,
+)
 from sortd.domain.move_plan import MovePlan
 from sortd.domain.video import FileIdentity, Fingerprint, Placer, Record
 from sortd.judgement.category_diff import Folder
@@ -36,129 +50,115 @@ def replay(store: Store, lines: Iterable[Line]) -> int:
     for line in lines:
         try:
             again.make(line)
-        except _NotUnderstoodError:
+        except NotUnderstood:
             skipped += 1
     return skipped
-
-
-class _NotUnderstoodError(Exception):
-    """A line of a later sortd, or not of sortd at all."""
 
 
 class _Again:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._index = store.videos
-        self._decisions: Mapping[str, Callable[[float, _Facts], None]] = {
-            "placed": self._placed,
-            "undone": self._undone,
-            "labelled": self._labelled,
-            "corrected": self._labelled,
-            "withdrawn": self._withdrawn,
-            "confirmed": self._confirmed,
-            "returned": self._returned,
-            "gone": self._gone,
-            "forgotten": self._forgotten,
-            "changed": self._changed,
-            "category": self._category,
-            "renamed": self._renamed,
-            "paused": self._paused,
-        }
 
-    def make(self, line: Line) -> None:
-        """Read all of a line before anything is changed by it."""
-        decision = self._decisions.get(line.did)
-        if decision is None:
-            raise _NotUnderstoodError
-        decision(line.at, _Facts(line.facts))
+    def make(self, line: Line) -> None:  # noqa: C901, PLR0912 - one case for each kind of line
+        """Make one decision again. NotUnderstood: nothing is changed by this line."""
+        at = line.at
+        match decode(line.did, line.facts):
+            case VideoPlaced() as placed:
+                self._placed(placed, at)
+            case MoveUndone() as undone:
+                self._undone(undone, at)
+            case VideoLabelled(video, category, path, kept_from):
+                self._labelled(video, Labelled(category), path, kept_from=kept_from, at=at)
+            case VideoCorrected(video, was, category, path):
+                self._labelled(video, Labelled(category, was), path, kept_from=None, at=at)
+            case VideoWithdrawn(video, category):
+                record = self._known(video, category, None, at)
+                self._keep(record, Withdrawn(category, record.placed_by), taken_out_of=category, at=at)
+            case PlacementConfirmed() as confirmed:
+                self._confirmed(confirmed, at)
+            case VideoReturned(video):
+                self._index.expect(video, None, _UNSEEN, now=at)
+                self._index.keep(apply(self._index.record(video), Returned()))
+            case VideosGone(videos):
+                for video in videos:
+                    # Not absent since then: it may have come back to where it was, which is no decision.
+                    self._index.expect(video, None, _UNSEEN, now=at)
+            case VideoForgotten() as forgotten:
+                self._forgotten(forgotten)
+            case VideoReplaced() as replaced:
+                self._replaced(replaced, at)
+            case CategorySeen(category, device, inode):
+                self._stand(category, (device, inode))
+            case CategoryRenamed(was, category):
+                self._renamed(was, category)
+            case PauseChanged(paused):
+                self._store.database.write_note(PAUSED, "1" if paused else "0")
 
-    def _placed(self, at: float, facts: _Facts) -> None:
-        clip, steps = facts.clip(), facts.steps()
-        move = MoveTo(facts.category(), facts.number("confidence"), facts.placer())
+    def _placed(self, placed: VideoPlaced, at: float) -> None:
+        video = placed.video
+        move = MoveTo(placed.category, placed.confidence, placed.by)
         self._stand(move.category)
-        self._index.expect(clip, steps[0][1], _UNSEEN, now=at)
-        self._index.keep(filed(self._index.record(clip), move))
+        self._index.expect(video, placed.steps[0][1], _UNSEEN, now=at)
+        self._index.keep(filed(self._index.record(video), move))
         if move.placed_by is Placer.OWNER:
-            self._store.track_record.filed(clip, move.category, kept_from=facts.category_or_none("kept_from"))
+            self._store.track_record.filed(video, move.category, kept_from=placed.kept_from)
         number = self._store.journal.intend(
-            clip,
-            MovePlan(steps),
+            video,
+            MovePlan(placed.steps),
             move,
-            identities={source: _UNSEEN for source, _ in steps},
+            identities={source: _UNSEEN for source, _ in placed.steps},
             now=at,
         )
         self._store.journal.complete(number)
 
-    def _undone(self, at: float, facts: _Facts) -> None:
-        clip, category = facts.clip(), facts.category()
-        record = self._known(clip, category, None, at)
-        unconfirmed = (record.placed_by or facts.placer()) is Placer.SORTD
-        self._store.track_record.taken_out(clip, category, unconfirmed=unconfirmed, now=at)
-        self._index.keep(replace(record, home=None, placed_by=None, vetoes=record.vetoes | {category}))
+    def _undone(self, undone: MoveUndone, at: float) -> None:
+        record = self._known(undone.video, undone.category, None, at)
+        unconfirmed = (record.placed_by or undone.by) is Placer.SORTD
+        self._store.track_record.taken_out(undone.video, undone.category, unconfirmed=unconfirmed, now=at)
+        vetoes = record.vetoes | {undone.category}
+        self._index.keep(replace(record, home=None, placed_by=None, vetoes=vetoes))
 
-    def _labelled(self, at: float, facts: _Facts) -> None:
-        clip, category, was = facts.clip(), facts.category(), facts.category_or_none("was")
-        record = self._known(clip, category, facts.path_or_none(), at)
-        if was is not None:
-            self._stand(was)
-        self._keep(record, Labelled(category, was, record.placed_by), taken_out_of=was, at=at)
-        self._store.track_record.filed(clip, category, kept_from=facts.category_or_none("kept_from"))
+    def _labelled(
+        self, video: Fingerprint, label: Labelled, path: PurePath | None, *, kept_from: CategoryName | None, at: float
+    ) -> None:
+        record = self._known(video, label.category, path, at)
+        if label.was is not None:
+            self._stand(label.was)
+        self._keep(record, replace(label, was_placed_by=record.placed_by), taken_out_of=label.was, at=at)
+        self._store.track_record.filed(video, label.category, kept_from=kept_from)
 
-    def _withdrawn(self, at: float, facts: _Facts) -> None:
-        category = facts.category()
-        record = self._known(facts.clip(), category, None, at)
-        self._keep(record, Withdrawn(category, record.placed_by), taken_out_of=category, at=at)
+    def _confirmed(self, confirmed: PlacementConfirmed, at: float) -> None:
+        stood = [sighting.path for sighting in self._index.sightings(confirmed.video)]
+        path = confirmed.path or (stood[0] if stood else None)
+        record = self._known(confirmed.video, confirmed.category, path, at)
+        self._store.track_record.confirmed(confirmed.category)
+        self._keep(record, Confirmed(confirmed.category), taken_out_of=None, at=at)
 
-    def _confirmed(self, at: float, facts: _Facts) -> None:
-        clip, category, path = facts.clip(), facts.category(), facts.path_or_none()
-        stood = [sighting.path for sighting in self._index.sightings(clip)]
-        record = self._known(clip, category, path or (stood[0] if stood else None), at)
-        self._store.track_record.confirmed(category)
-        self._keep(record, Confirmed(category), taken_out_of=None, at=at)
-
-    def _returned(self, at: float, facts: _Facts) -> None:
-        clip = facts.clip()
-        self._index.expect(clip, None, _UNSEEN, now=at)
-        self._index.keep(apply(self._index.record(clip), Returned()))
-
-    def _gone(self, at: float, facts: _Facts) -> None:
-        for clip in facts.clips():
-            # Not absent since then: it may have come back to where it was, which is no decision.
-            self._index.expect(clip, None, _UNSEEN, now=at)
-
-    def _forgotten(self, _: float, facts: _Facts) -> None:
-        record = self._index.record(facts.clip())
-        what, category = facts.text("what"), facts.category_or_none("category")
-        if what == "labels" and record.placed_by is Placer.OWNER:
+    def _forgotten(self, forgotten: VideoForgotten) -> None:
+        record = self._index.record(forgotten.video)
+        if forgotten.what == "labels" and record.placed_by is Placer.OWNER:
             self._index.keep(replace(record, placed_by=Placer.SORTD))
-        elif what == "vetoes":
-            dropped = record.vetoes if category is None else frozenset({category})
+        elif forgotten.what == "vetoes":
+            dropped = record.vetoes if forgotten.category is None else frozenset({forgotten.category})
             self._index.keep(replace(record, vetoes=record.vetoes - dropped))
 
-    def _changed(self, at: float, facts: _Facts) -> None:
-        was, clip = facts.clip("was"), facts.clip()
+    def _replaced(self, replaced: VideoReplaced, at: float) -> None:
+        was, video = replaced.was, replaced.video
         record = self._index.record(was)
-        if self._index.record(clip) != Record(clip):
+        if self._index.record(video) != Record(video):
             return
-        path = facts.path_or_none()
-        stood = [path] if path else [sighting.path for sighting in self._index.sightings(was)]
+        stood = [replaced.path] if replaced.path else [sighting.path for sighting in self._index.sightings(was)]
         self._index.expect(was, None, _UNSEEN, now=at)
-        self._index.expect(clip, stood[0] if stood else None, _UNSEEN, now=at)
-        self._index.keep(replace(record, fingerprint=clip))
+        self._index.expect(video, stood[0] if stood else None, _UNSEEN, now=at)
+        self._index.keep(replace(record, fingerprint=video))
         self._index.keep(replace(record, home=None, placed_by=None))
-        self._store.journal.follow(was, clip)
+        self._store.journal.follow(was, video)
 
-    def _category(self, _: float, facts: _Facts) -> None:
-        self._stand(facts.category(), (facts.whole("device"), facts.whole("inode")))
-
-    def _renamed(self, _: float, facts: _Facts) -> None:
-        was, name = facts.category("was"), facts.category()
+    def _renamed(self, was: CategoryName, name: CategoryName) -> None:
         self._stand(was)
         known = next(known for known in self._store.categories.all() if known.name == was)
         self._store.categories.update(known.number, Folder(name, known.device, known.inode))
-
-    def _paused(self, _: float, facts: _Facts) -> None:
-        self._store.database.write_note(PAUSED, "1" if facts.whole("paused") else "0")
 
     def _stand(self, category: CategoryName, identity: tuple[int, int] | None = None) -> None:
         """There was such a category; the first look at the folders tells whether there still is."""
@@ -178,67 +178,3 @@ class _Again:
         self._index.keep(apply(record, fact))
         if record.placed_by is Placer.SORTD and taken_out_of is not None:
             self._store.track_record.taken_out(record.fingerprint, taken_out_of, unconfirmed=True, now=at)
-
-
-class _Facts:
-    """What a line says, believed only where it can be true: the log lies on the owner's disk, open to anyone there."""
-
-    def __init__(self, facts: Mapping[str, Any]) -> None:
-        self._facts = facts
-
-    def text(self, key: str) -> str:
-        value = self._facts.get(key)
-        if not isinstance(value, str) or not value:
-            raise _NotUnderstoodError
-        return value
-
-    def number(self, key: str) -> float:
-        value = self._facts.get(key)
-        if not isinstance(value, float | int) or not math.isfinite(value):
-            raise _NotUnderstoodError
-        return float(value)
-
-    def whole(self, key: str) -> int:
-        value = self._facts.get(key)
-        if not isinstance(value, int) or not -(2**127) <= value < 2**127:  # what the index can keep
-            raise _NotUnderstoodError
-        return value
-
-    def clip(self, key: str = "video") -> Fingerprint:
-        return Fingerprint(str(_inside(self.text(key))))
-
-    def clips(self) -> list[Fingerprint]:
-        videos = self._facts.get("videos")
-        if not isinstance(videos, list):
-            raise _NotUnderstoodError
-        return [Fingerprint(str(_inside(video))) for video in videos]
-
-    def category(self, key: str = "category") -> CategoryName:
-        return CategoryName(str(_inside(self.text(key))))
-
-    def category_or_none(self, key: str) -> CategoryName | None:
-        return None if self._facts.get(key) is None else self.category(key)
-
-    def placer(self) -> Placer:
-        """Whose word a move followed; lines from before owners could ask for moves do not say."""
-        return Placer.OWNER if self._facts.get("by") == Placer.OWNER else Placer.SORTD
-
-    def path_or_none(self) -> PurePath | None:
-        return None if self._facts.get("path") is None else _inside(self.text("path"))
-
-    def steps(self) -> tuple[tuple[PurePath, PurePath], ...]:
-        steps = self._facts.get("steps")
-        if not isinstance(steps, list) or not steps or not all(isinstance(s, list) and len(s) == 2 for s in steps):  # noqa: PLR2004 - from, to
-            raise _NotUnderstoodError
-        return tuple((_inside(source), _inside(target)) for source, target in steps)
-
-
-def _inside(name: Any) -> PurePath:  # noqa: ANN401 - whatever the line holds
-    """A path below the root."""
-    try:
-        path = PurePath(os.fsdecode(os.fsencode(name)))
-    except (TypeError, ValueError) as wrong:
-        raise _NotUnderstoodError from wrong
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in str(path):
-        raise _NotUnderstoodError
-    return path

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from sortd.domain.category import CategoryName
+from sortd.domain.decision_facts import VideoLabelled, VideoReturned, VideoWithdrawn
 from sortd.domain.feature import FeatureSpace, SpacePart
 from sortd.domain.video import Fingerprint, Placer
 from sortd.store.backup import back_up, bring_back, put_aside
@@ -15,6 +16,8 @@ from sortd.store.store import Store
 
 SPACE = FeatureSpace((SpacePart("visual", "1", 3),))
 CLIP = Fingerprint("clip")
+
+SEA = CategoryName("sea")
 
 
 @pytest.fixture
@@ -98,10 +101,10 @@ def test_every_restore_from_one_backup_brings_back_all_that_came_after_it(path, 
     store = Store.open(tmp_path, SPACE)
     log = DecisionLog(store.database, path)
     for number in (1, 2):
-        log.note("withdrawn", at=number, video=f"{number}", category="sea")
+        log.note(VideoWithdrawn(Fingerprint(f"{number}"), SEA), at=number)
     made = back_up(index, now=0.0)  # with what was not yet appended
     for number in (3, 4):
-        log.note("withdrawn", at=number, video=f"{number}", category="sea")
+        log.note(VideoWithdrawn(Fingerprint(f"{number}"), SEA), at=number)
     log.flush()
     store.database.close()
     for _ in range(3):
@@ -118,7 +121,7 @@ def test_every_restore_from_one_backup_brings_back_all_that_came_after_it(path, 
 def test_a_line_torn_by_a_full_disk_does_not_spoil_the_next(store, path):
     log = DecisionLog(store.database, path)
     write(path, b'{"n": 1, "at": 1.0, "did": "label')
-    log.note("labelled", at=1.0, video="clip", category="sea")
+    log.note(VideoLabelled(Fingerprint("clip"), SEA, None, None), at=1.0)
     log.flush()
     lines, skipped = read_after(path, 0)
     assert ([line.did for line in lines], skipped) == (["labelled"], 1)
@@ -130,7 +133,7 @@ def test_what_is_no_plain_file_is_neither_read_nor_written(store, path, tmp_path
     elsewhere.write_bytes(b"")
     {"link": lambda: path.symlink_to(elsewhere), "fifo": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
     log = DecisionLog(store.database, path)
-    log.note("labelled", at=1.0, video="clip", category="sea")
+    log.note(VideoLabelled(Fingerprint("clip"), SEA, None, None), at=1.0)
     with pytest.raises(OSError, match=r".*"):
         log.flush()
     with pytest.raises(OSError, match=r".*"):
@@ -148,7 +151,7 @@ def test_the_numbers_go_on_after_those_that_were_made_again(store, path):
     assert again(store, path) == 0
     log.go_on_after(7)
     assert log.known() == 7
-    log.note("returned", at=2.0, video="clip")
+    log.note(VideoReturned(Fingerprint("clip")), at=2.0)
     log.flush()
     assert [line.number for line in read_after(path, 0)[0]] == [7, 8]
 

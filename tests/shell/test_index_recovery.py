@@ -10,6 +10,7 @@ from sortd.daemon.backup_schedule import BackupSchedule
 from sortd.daemon.index_recovery import open_store, run_with_recovery
 from sortd.disk.mounts import Mount
 from sortd.disk.root_guard import RootGuard
+from sortd.domain.decision_facts import PauseChanged
 from sortd.domain.errors import ConfigError, IndexDamaged, LibraryUnavailable
 from sortd.domain.feature import FeatureSpace, SpacePart
 from sortd.engine.engine_assembly import check_state
@@ -102,7 +103,7 @@ def test_a_log_that_cannot_be_read_stops_a_new_index_and_no_other(guard, told):
         opened(guard, told)
     log.unlink()
     store = open_store(guard, SPACE, tell=told, now=0.0)
-    DecisionLog(store.database, log).note("paused", at=0.0, paused=True)
+    DecisionLog(store.database, log).note(PauseChanged(True), at=0.0)
     store.database.close()
     os.mkfifo(log)
     assert opened(guard, told) == []
@@ -112,10 +113,10 @@ def test_a_log_that_cannot_be_read_stops_an_index_from_a_backup_until_it_can(gua
     index, log, aside = guard.state / "index.db", guard.root / DECISION_LOG, guard.state / "log"
     store = open_store(guard, SPACE, tell=told, now=0.0)
     decisions = DecisionLog(store.database, log)
-    decisions.note("paused", at=0.0, paused=True)
+    decisions.note(PauseChanged(True), at=0.0)
     decisions.flush()
     made = backup.back_up(index, now=0.0)
-    decisions.note("paused", at=1.0, paused=False)
+    decisions.note(PauseChanged(False), at=1.0)
     decisions.flush()
     store.database.close()
     index.unlink()
@@ -177,7 +178,7 @@ def test_a_decision_log_that_waits_is_told_of_once(guard, told):
     flush = flushing(decisions, told)
     log.mkdir()
     for at in range(3):
-        decisions.note("paused", at=float(at), paused=True)
+        decisions.note(PauseChanged(True), at=float(at))
         flush()
     assert [line["event"] for line in told] == ["decision_log_waits"]
     log.rmdir()

@@ -10,6 +10,7 @@ import pytest
 
 from sortd.domain.category import CategoryName
 from sortd.domain.decision import MoveTo, Reason
+from sortd.domain.decision_facts import CategoryRenamed
 from sortd.domain.errors import LibraryUnavailable
 from sortd.domain.feature import Fault, Feature, FeatureSpace, SpacePart
 from sortd.domain.move_plan import MovePlan
@@ -200,11 +201,11 @@ def test_a_move_is_open_until_it_is_done_and_undone_by_another(store):
 
 def test_decisions_are_appended_once_each_and_only_when_committed(store, tmp_path):
     log = DecisionLog(store.database, tmp_path / "decisions.jsonl")
-    log.note("labelled", at=1.0, category="w\udce9ddings")
+    log.note(CategoryRenamed(CategoryName("was"), CategoryName("w\udce9ddings")), at=1.0)
 
     def decide_and_fail():
         with store.transaction():
-            log.note("labelled", at=2.0, category="never")
+            log.note(CategoryRenamed(CategoryName("was"), CategoryName("never")), at=2.0)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -212,7 +213,7 @@ def test_decisions_are_appended_once_each_and_only_when_committed(store, tmp_pat
     log.flush()
     log.flush()
     (line,) = (tmp_path / "decisions.jsonl").read_text().splitlines()
-    assert json.loads(line) == {"n": 1, "at": 1.0, "did": "labelled", "category": "w\udce9ddings"}
+    assert json.loads(line) == {"n": 1, "at": 1.0, "did": "renamed", "was": "was", "category": "w\udce9ddings"}
 
 
 @contextmanager

@@ -19,8 +19,11 @@ from sortd.config.settings import Settings
 from sortd.disk.library_marker import MARKER, marker_of
 from sortd.disk.root_guard import RootGuard, root_of
 from sortd.disk.watch import watch
+from sortd.domain.category import CategoryName
+from sortd.domain.decision_facts import VideoLabelled
 from sortd.domain.errors import ConfigError, LibraryUnavailable
 from sortd.domain.messages import Message
+from sortd.domain.video import Fingerprint
 from sortd.extract.registry import feature_space
 from sortd.learn.classifier import Classifier
 from sortd.store.decision_log import DecisionLog
@@ -398,7 +401,7 @@ def test_a_strangers_command_fails_and_leaves_no_trace(open_folder, command, rea
         state = guard.state
         store = Store.open(state, feature_space(Settings()))
         decisions = DecisionLog(store.database, root / ".sortd/decisions.jsonl")
-        decisions.note("labelled", at=1.0, video="00", category="cats")
+        decisions.note(VideoLabelled(Fingerprint("00"), CategoryName("cats"), None, None), at=1.0)
         decisions.flush()
         store.database.close()
     for path in (root, root / "clip.mp4"):
