@@ -107,3 +107,22 @@ def test_a_training_asked_for_twice_and_lost_comes_to_an_end(household):
     home.wait(seconds=700)
     assert not home.store.database.note("training_asked")
     assert len(lessons) == 1
+
+
+def test_a_video_that_nobody_can_decide_keeps_up_nothing_and_is_told_once(household):
+    home = household(taught(), move={"probation": []})
+    read = home.engine.decision_inputs.read
+
+    def fails(clip, **facts):
+        if "bad.mp4" in {sighting.path.name for sighting in home.store.videos.sightings(clip)}:
+            raise ValueError("as asked")
+        return read(clip, **facts)
+
+    home.engine.decision_inputs.read = fails
+    home.files({"bad.mp4": b"bad 1"})
+    home.files({"next.mp4": b"cats 300"})
+    assert "next.mp4" in home.tree["cats"]
+    home.engine.pending_decisions.add_all()
+    home.settle()
+    told = [(str(line["path"]), line["why"]) for line in home.events("not_looked_at")]
+    assert told == [("bad.mp4", "ValueError: as asked")]
