@@ -105,6 +105,17 @@ class BulkMoves:
                 path, _ = request.wishes.popleft()
                 self._refuse(request, str(path), why)
 
+    def stop(self, why: str) -> None:
+        """Refuse what was not made, and answer: nothing is made any more."""
+        self._refuse_all(why)
+        for request in self._unfinished:
+            for told in request.copying.values():
+                self._refuse(request, told["from"], why)
+            request.copying.clear()
+            if not request.answered:
+                request.answer()
+        self._unfinished.clear()
+
     def land(self, copied: FilesCopied) -> None:
         """Finish a move whose copies are made, or failed; its answer may have been given long ago, or never."""
         request = next((request for request in self._unfinished if copied.number in request.copying), None)

@@ -6,7 +6,7 @@ from sortd.domain.errors import LibraryUnavailable
 from sortd.domain.messages import RequestReceived, Touched, TrainingLost
 from sortd.engine.bulk_moves import AT_ONCE
 from tests.stories.conftest import taught
-from tests.stories.test_killed import unplug
+from tests.stories.test_killed import Across, unplug
 
 MANY = 3 * AT_ONCE + 1
 
@@ -40,6 +40,26 @@ def test_an_undo_under_way_when_the_root_goes_is_answered_and_costs_no_processor
     home.engine.away = None
     home.settle()
     assert len([name for name in home.tree["cats"] if name.startswith("new-")]) == MANY - AT_ONCE
+
+
+def test_an_undo_under_way_when_the_service_is_stopped_is_answered_with_what_was_made_and_what_was_not(household):
+    home = filed(household)
+    answers = ask(home, do="undo")
+    home.engine.release()
+    (answer,) = answers
+    assert (len(answer["done"]), len(answer["refused"])) == (AT_ONCE, MANY - AT_ONCE)
+    assert {line["why"] for line in answer["refused"]} == {"the service was stopped before its turn came"}
+
+
+def test_copies_under_way_when_the_service_is_stopped_are_answered(household):
+    home = filed(household, 3)
+    home.engine.moves._mover = Across(home.root)
+    home.carry_out = lambda _: None
+    answers = ask(home, do="undo")
+    home.engine.release()
+    (answer,) = answers
+    assert (len(answer["done"]), len(answer["refused"])) == (0, 3)
+    assert home.store.journal.open_count() == 0
 
 
 def test_one_video_that_cannot_be_looked_at_costs_an_undo_of_many_that_one(household):
