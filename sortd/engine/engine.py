@@ -305,7 +305,7 @@ class Engine:
             case WorkerEvent(event, facts):
                 self._note_said(event, facts)
             case Trained(report, problem):
-                self._reload_due |= self.retraining.learned(report, problem)
+                self._reload_due |= self.retraining.learned(report, problem, now=now)
             case TrainingLost(why):
                 self.retraining.lose(why, now=now)
             case RetryDue():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sortd.domain.errors import LibraryUnavailable
-from sortd.domain.messages import RequestReceived, Touched, TrainingLost
+from sortd.domain.messages import RequestReceived, Touched, Trained, TrainingLost
 from sortd.engine.bulk_moves import AT_ONCE
 from tests.stories.conftest import taught
 from tests.stories.test_killed import Across, unplug
@@ -146,3 +148,17 @@ def test_a_video_that_nobody_can_decide_keeps_up_nothing_and_is_told_once(househ
     home.settle()
     told = [(str(line["path"]), line["why"]) for line in home.events("not_looked_at")]
     assert told == [("bad.mp4", "ValueError: as asked")]
+
+
+def test_a_result_of_a_training_that_makes_no_sense_does_not_end_all_learning(household):
+    home = household(taught())
+    home.train = lambda payload: home.tell(Trained({"digest": payload.digest}, None))  # as of another version: no file
+    home.engine.retraining.ask("as a test wants it")
+    (home.root / "cats" / "0.mp4").rename(home.root / "dogs" / "from cats.mp4")
+    with pytest.raises(KeyError):
+        home.settle()
+    del home.train
+    assert [line["why"] for line in home.events("training_lost")] == ["its result cannot be used: KeyError: 'file'"]
+    home.wait(seconds=700)
+    assert [line["adopted"] for line in home.events("trained")] == [True, True]
+    assert not home.store.database.note("training_asked")
