@@ -23,6 +23,8 @@ AT_ONCE = 10
 PATIENCE_SECONDS = 60.0
 """An answer waits so long; then it tells which moves are still under way."""
 
+FAILED = "the service could not do it; its log says why"
+
 Reply = Callable[[Mapping[str, Any]], None]
 
 Wish = tuple[PurePath, Callable[[], Move]]
@@ -51,9 +53,8 @@ class _MoveRequest:
     def fail(self) -> None:
         """Give up the rest of the request: something went wrong that is no fault of a move."""
         self.wishes.clear()
-        if not self.answered:
-            self.answered = True
-            self.reply({"error": "the service could not do it; its log says why"})
+        self.answered = True
+        self.reply({"error": FAILED})
 
 
 class BulkMoves:
@@ -91,13 +92,16 @@ class BulkMoves:
         request = next((request for request in self._unfinished if request.wishes), None)
         if request is None:
             return
-        try:
-            for _ in range(min(AT_ONCE, len(request.wishes))):
-                path, act = request.wishes.popleft()
+        for _ in range(min(AT_ONCE, len(request.wishes))):
+            path, act = request.wishes.popleft()
+            try:
                 self._try(request, str(path), act)
-        except Exception:
-            request.fail()
-            raise
+            except Exception:
+                if request.answered:  # the rest was promised
+                    self._refuse(request, str(path), FAILED)
+                else:
+                    request.fail()
+                raise
 
     def _refuse_all(self, why: str) -> None:
         for request in self._unfinished:

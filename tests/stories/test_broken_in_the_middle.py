@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sortd.domain.errors import LibraryUnavailable
+from sortd.domain.errors import IndexUnavailable, LibraryUnavailable
 from sortd.domain.messages import RequestReceived, Touched, Trained, TrainingLost
-from sortd.engine.bulk_moves import AT_ONCE
+from sortd.engine.bulk_moves import AT_ONCE, FAILED
 from tests.stories.conftest import taught
 from tests.stories.test_killed import Across, unplug
 
@@ -82,6 +82,39 @@ def test_one_video_that_cannot_be_looked_at_costs_an_undo_of_many_that_one(house
     assert [(line["path"], line["why"]) for line in answer["refused"]] == [
         ("cats/new-7.mp4", "cats/new-7.mp4 cannot be looked at: Input/output error")
     ]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_undo_that_the_index_refuses_is_given_up_unless_the_rest_was_promised(household, answered):
+    home = filed(household)
+    put_back, failures = home.engine.moves.put_back, []
+
+    def fails_once(entry):
+        if len(home.tree["cats"]) < 10 + MANY - 2 * AT_ONCE and not failures:
+            failures.append(entry)
+            raise IndexUnavailable("the index is locked")
+        return put_back(entry)
+
+    home.engine.moves.put_back = fails_once
+    answers = []
+    home.engine.handle(RequestReceived({"do": "undo"}, answers.append))
+    home.engine.work(home.monotonic)
+    home.monotonic += 61.0 if answered else 1.0
+    home.engine.work(home.monotonic)
+    assert bool(answers) == answered
+    with pytest.raises(IndexUnavailable):
+        home.wait(seconds=5)
+    home.settle()
+    (answer,) = answers
+    left = [name for name in home.tree["cats"] if name.startswith("new-")]
+    if answered:
+        assert len(answer["copying"]) == MANY - 2 * AT_ONCE
+        assert len(left) == 1
+        assert [line["why"] for line in home.events("left") if line["reason"] == "move_refused"] == [FAILED]
+    else:
+        assert answer == {"error": FAILED}
+        assert len(left) == MANY - 2 * AT_ONCE - 1
+    assert home.engine.wakes_at(home.monotonic) is None
 
 
 def test_a_category_renamed_while_its_moves_are_undone_is_undone_to_the_end(household):
