@@ -64,6 +64,7 @@ class Retraining:
         self._asked_meanwhile = False
         self._trying: tuple[str, int] | None = None
         self._not_before = 0.0
+        self._unusable: str | None = None
 
     @property
     def training(self) -> bool:
@@ -184,11 +185,12 @@ class Retraining:
     def load(self) -> None:
         """Let the adopted classifier serve; where its file is missing or damaged, ask for a training instead."""
         problem = self._read()
-        if problem is not None:
+        if problem is not None and problem != self._unusable:
             with self._store.transaction():
                 self._tell("classifier_unusable", why=problem)
                 self._write(_TRIED, "")
                 self.ask("the classifier's file could not be used")
+        self._unusable = problem
 
     def _remove(self, unused: Iterable[str]) -> None:
         for file in unused:
