@@ -48,7 +48,7 @@ class _MoveRequest:
         self.answered = True
         under_way = [*self.copying.values(), *({"from": str(path)} for path, _ in self.wishes)]
         copying = {"copying": under_way} if under_way else {}
-        self.reply({**self.about, "done": self.done, "refused": self.refused, **copying})
+        self.reply({**self.about, "done": [*self.done], "refused": [*self.refused], **copying})
 
     def fail(self) -> None:
         """Give up the rest of the request: something went wrong that is no fault of a move."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sortd.domain.errors import IndexUnavailable, LibraryUnavailable
-from sortd.domain.messages import RequestReceived, Touched, Trained, TrainingLost
+from sortd.domain.messages import RequestReceived, RescanDue, Touched, Trained, TrainingLost
 from sortd.engine.bulk_moves import AT_ONCE, FAILED
 from tests.stories.conftest import taught
 from tests.stories.test_killed import Across, unplug
@@ -195,3 +195,33 @@ def test_a_result_of_a_training_that_makes_no_sense_does_not_end_all_learning(ho
     home.wait(seconds=700)
     assert [line["adopted"] for line in home.events("trained")] == [True, True]
     assert not home.store.database.note("training_asked")
+
+
+def test_a_damaged_classifier_is_told_once_however_often_steps_fail_meanwhile(household):
+    home = household(taught())
+    scan = home.library.scan
+
+    def fails():
+        raise LibraryUnavailable("the root cannot be listed")
+
+    home.library.scan = fails
+    for file in home.guard.state.glob("classifier-*"):
+        file.write_bytes(b"no classifier")
+    for _ in range(5):
+        home.engine.handle(RescanDue("a test"))
+        with pytest.raises(LibraryUnavailable):
+            home.engine.work(home.monotonic)
+    home.library.scan = scan
+    home.settle()
+    assert len(home.events("classifier_unusable")) == 1
+    assert [line["adopted"] for line in home.events("trained")] == [True, True]
+
+
+def test_an_answer_stays_as_it_was_given(household):
+    home = filed(household)
+    answers = ask(home, do="undo")
+    home.monotonic += 61.0
+    home.engine.work(home.monotonic)
+    (answer,) = answers
+    home.settle()
+    assert len(answer["done"]) + len(answer["copying"]) == MANY
