@@ -23,6 +23,8 @@ AT_ONCE = 10
 PATIENCE_SECONDS = 60.0
 """An answer waits so long; then it tells which moves are still under way."""
 
+FAILED = "the service could not do it; its log says why"
+
 Reply = Callable[[Mapping[str, Any]], None]
 
 Wish = tuple[PurePath, Callable[[], Move]]
@@ -46,14 +48,13 @@ class _MoveRequest:
         self.answered = True
         under_way = [*self.copying.values(), *({"from": str(path)} for path, _ in self.wishes)]
         copying = {"copying": under_way} if under_way else {}
-        self.reply({**self.about, "done": self.done, "refused": self.refused, **copying})
+        self.reply({**self.about, "done": [*self.done], "refused": [*self.refused], **copying})
 
     def fail(self) -> None:
         """Give up the rest of the request: something went wrong that is no fault of a move."""
         self.wishes.clear()
-        if not self.answered:
-            self.answered = True
-            self.reply({"error": "the service could not do it; its log says why"})
+        self.answered = True
+        self.reply({"error": FAILED})
 
 
 class BulkMoves:
@@ -91,19 +92,33 @@ class BulkMoves:
         request = next((request for request in self._unfinished if request.wishes), None)
         if request is None:
             return
-        try:
-            for _ in range(min(AT_ONCE, len(request.wishes))):
-                path, act = request.wishes.popleft()
+        for _ in range(min(AT_ONCE, len(request.wishes))):
+            path, act = request.wishes.popleft()
+            try:
                 self._try(request, str(path), act)
-        except Exception:
-            request.fail()
-            raise
+            except Exception:
+                if request.answered:  # the rest was promised
+                    self._refuse(request, str(path), FAILED)
+                else:
+                    request.fail()
+                raise
 
     def _refuse_all(self, why: str) -> None:
         for request in self._unfinished:
             while request.wishes:
                 path, _ = request.wishes.popleft()
                 self._refuse(request, str(path), why)
+
+    def stop(self, why: str) -> None:
+        """Refuse what was not made, and answer: nothing is made any more."""
+        self._refuse_all(why)
+        for request in self._unfinished:
+            for told in request.copying.values():
+                self._refuse(request, told["from"], why)
+            request.copying.clear()
+            if not request.answered:
+                request.answer()
+        self._unfinished.clear()
 
     def land(self, copied: FilesCopied) -> None:
         """Finish a move whose copies are made, or failed; its answer may have been given long ago, or never."""

@@ -179,6 +179,7 @@ class Engine:
 
     def release(self) -> None:
         """Take back what was begun, at a clean stop when no child is left: it is as if it had never begun."""
+        self._request_handler.stop()
         self.moves.release()
         with self.store.transaction():
             self.store.backlog.release_all()
@@ -304,7 +305,7 @@ class Engine:
             case WorkerEvent(event, facts):
                 self._note_said(event, facts)
             case Trained(report, problem):
-                self._reload_due |= self.retraining.learned(report, problem)
+                self._reload_due |= self.retraining.learned(report, problem, now=now)
             case TrainingLost(why):
                 self.retraining.lose(why, now=now)
             case RetryDue():

@@ -18,6 +18,7 @@ from sortd.engine.journaled_moves import JournaledMoves
 from sortd.engine.move_backoff import MoveBackoff
 from sortd.judgement.decide import verdict
 from sortd.judgement.trust import CategoryFeedback
+from sortd.store.database import DatabaseError
 from sortd.store.journal import DONE, Move
 from sortd.store.store import PAUSED, Store
 
@@ -73,6 +74,7 @@ class PendingDecisions:
         self._refusals = MoveBackoff(store, tell)
         self._tried = False
         self._waiting: dict[Fingerprint, None] = {}
+        self._unforeseen: dict[Fingerprint, str] = {}
         self._doubted: dict[int, tuple[CategoryName, CategoryFeedback]] = {}
         self._behind: dict[Fingerprint, None] = {}  # one copy into a category is made at a time
 
@@ -118,7 +120,19 @@ class PendingDecisions:
             self.add([clip])
         for clip in [clip for clip, _ in zip(self._waiting, range(AT_ONCE), strict=False)]:
             del self._waiting[clip]
-            self._decide(clip, now)
+            try:
+                self._decide(clip, now)
+            except (SortdError, DatabaseError):
+                raise
+            except Exception as problem:  # noqa: BLE001 - whatever is wrong with one video is that video's problem
+                self._tell_unforeseen(clip, problem)
+
+    def _tell_unforeseen(self, clip: Fingerprint, problem: Exception) -> None:
+        why = f"{type(problem).__name__}: {problem}"
+        if self._unforeseen.get(clip) != why:
+            self._unforeseen[clip] = why
+            for sighting in self._store.videos.sightings(clip):
+                self._tell("not_looked_at", path=sighting.path, why=why)
 
     def land(self, copied: FilesCopied, entry: Move, now: float) -> None:
         """Finish a move whose copies are made, or failed, if the same would be decided now; else withdraw it."""

@@ -96,6 +96,10 @@ class RequestHandler:
         """Make some of the moves asked for; reply to requests that are through by now, or have waited long enough."""
         self._bulk_moves.step(now=now, away=self._away())
 
+    def stop(self) -> None:
+        """Answer whoever still waits: the service ends."""
+        self._bulk_moves.stop("the service was stopped before its turn came")
+
     def waiting(self) -> bool:
         """Tell whether a move that was asked for is still to be tried."""
         return self._bulk_moves.waiting()

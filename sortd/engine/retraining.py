@@ -10,7 +10,7 @@ from typing import Any
 from sortd.config.settings import Settings
 from sortd.disk.folder_rules import Role
 from sortd.disk.library import Library
-from sortd.domain.errors import SortdError
+from sortd.domain.errors import IndexUnavailable, SortdError
 from sortd.domain.tasks import TrainingPayload
 from sortd.engine.decision_inputs import DecisionInputsReader
 from sortd.engine.event_log import Tell
@@ -64,6 +64,7 @@ class Retraining:
         self._asked_meanwhile = False
         self._trying: tuple[str, int] | None = None
         self._not_before = 0.0
+        self._unusable: str | None = None
 
     @property
     def training(self) -> bool:
@@ -127,12 +128,21 @@ class Retraining:
         self._tell("retrain_due", why=why)
         return payload
 
-    def learned(self, report: Mapping[str, Any], problem: str | None) -> bool:
-        """Note the result of a training; return whether another classifier is to serve, which `load` lets it."""
+    def learned(self, report: Mapping[str, Any], problem: str | None, *, now: float) -> bool:
+        """Note the result of a training; return whether another classifier is to serve, which `load` lets it.
+
+        IndexUnavailable: the same result is to be noted again.
+        """
         told = {key: report.get(key) for key in ("kind", "labels", "accuracy", "coverage", "seconds")}
         told |= {key: report.get(key, 0) for key in ("would_move_more", "would_move_fewer")}
-        with self._store.transaction():
-            unused = self._note_result(report, problem, told)
+        try:
+            with self._store.transaction():
+                unused = self._note_result(report, problem, told)
+        except IndexUnavailable:
+            raise
+        except Exception as nonsense:
+            self.lose(f"its result cannot be used: {type(nonsense).__name__}: {nonsense}", now=now)
+            raise
         self._trying, self._asked_meanwhile = None, False
         self._remove(unused)
         if problem is not None and self._decision_inputs.classifier is not None:
@@ -175,11 +185,12 @@ class Retraining:
     def load(self) -> None:
         """Let the adopted classifier serve; where its file is missing or damaged, ask for a training instead."""
         problem = self._read()
-        if problem is not None:
+        if problem is not None and problem != self._unusable:
             with self._store.transaction():
                 self._tell("classifier_unusable", why=problem)
                 self._write(_TRIED, "")
                 self.ask("the classifier's file could not be used")
+        self._unusable = problem
 
     def _remove(self, unused: Iterable[str]) -> None:
         for file in unused:

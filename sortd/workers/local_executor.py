@@ -19,6 +19,7 @@ from sortd.domain.messages import (
     Message,
     TaskLost,
     TextsEncoded,
+    Trained,
     TrainingLost,
     WorkerEvent,
 )
@@ -147,15 +148,21 @@ def _loss(jobs: tuple[ExtractionJob, ...], lost: WorkerFailure) -> ExtractorUnav
 
 def training_worker(config: Settings, state: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
     """Takes lessons; its child is gone after each of them."""
+    answers: list[Trained] = []
+
+    def on_answer(_: TrainingPayload, answer: Trained) -> None:
+        answers.append(answer)
+        inbox.put(answer)
 
     def on_end(_: TrainingPayload, lost: WorkerFailure | None) -> None:
-        if lost is not None:
+        if lost is not None and not answers:  # a child that dies after its answer loses nothing
             inbox.put(TrainingLost(lost.message))
+        answers.clear()
 
     return ChildProcess(
         TRAINING,
         TrainingWorkerSettings(state, config.move.target_precision, tuple(config.train.candidates)),
-        on_answer=lambda _, answer: inbox.put(answer),
+        on_answer=on_answer,
         on_end=on_end,
         deadline_seconds=TRAINING_DEADLINE_SECONDS,
         idle_seconds=0.0,

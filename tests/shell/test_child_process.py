@@ -13,6 +13,11 @@ from queue import SimpleQueue
 
 import pytest
 
+from sortd.config.settings import Settings
+from sortd.domain.feature import FeatureSpace
+from sortd.domain.messages import Trained
+from sortd.domain.tasks import TrainingPayload
+from sortd.workers import local_executor
 from sortd.workers.child_process import ChildProcess, Heartbeat
 from tests.waiting import PATIENCE_SECONDS, until
 
@@ -122,7 +127,7 @@ def test_a_child_that_died_of_a_signal_without_a_name_is_replaced(work):
 def test_a_child_that_was_killed_while_it_waited_is_replaced_and_no_task_is_lost(work):
     ((child,), _) = work("who")
     os.kill(child, signal.SIGKILL)
-    until(lambda: "State:\tZ" in Path(f"/proc/{child}/status").read_text())
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     assert work("you") == (["hello you"], None)
 
 
@@ -198,3 +203,27 @@ def test_a_child_stands_back_for_others_as_far_as_it_is_told(start):
     own = os.nice(0)
     assert start(niceness=3)("how nice") == ([min(own + 3, 19)], None)
     assert os.nice(0) == own
+
+
+def told_and_gone(_):
+    """What a training child runs that tells its result and dies before it can say that it is done."""
+
+    def handle(_):
+        yield Trained({}, "nothing to learn")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return handle
+
+
+def test_a_training_whose_child_died_after_its_answer_is_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_executor, "TRAINING", "tests.shell.test_child_process:told_and_gone")
+    inbox = SimpleQueue()
+    settings = Settings.model_validate({"library": {"root": tmp_path}}, strict=False)
+    worker = local_executor.training_worker(settings, tmp_path, inbox)
+    payload = TrainingPayload("digest", FeatureSpace(()), frozenset(), {}, frozenset(), {})
+    for _ in range(2):
+        worker.submit(payload)
+    told = [inbox.get(timeout=PATIENCE_SECONDS) for _ in range(2)]
+    worker.stop()
+    assert [type(message) for message in told] == [Trained, Trained]
+    assert inbox.empty()

@@ -209,7 +209,6 @@ def test_a_video_with_which_the_service_dies_goes_alone_and_last_and_pays_only_w
     assert set_aside == ([("evil.mp4", 3)] if together else [])
 
 
-@pytest.mark.fault("G14")
 def test_a_video_with_which_the_service_died_pays_also_where_the_next_start_cannot_note_it_at_once(household):
     home = household()
 
