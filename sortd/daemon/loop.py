@@ -40,7 +40,7 @@ CHECK_SECONDS = 5.0
 """How often the root and the watcher are asked whether they are well."""
 
 STEP_BACK_SECONDS = 1.0
-"""After a step that failed, so that a lasting fault does not cost all of a core."""
+"""The pause after a step that failed, so that a lasting fault does not cost all of a core; it doubles up to a check."""
 
 PROGRESS_SECONDS = 0.2
 
@@ -137,6 +137,7 @@ class Daemon:
         now = time.monotonic()
         rescan_at, check_at = now + self._config.watch.rescan_seconds, now + self._check_seconds
         messages: list[Message] = []
+        failed = 0
         while True:
             for message in messages:
                 if isinstance(message, Stop):
@@ -150,11 +151,11 @@ class Daemon:
                 self._backups.make()
                 self._stop(engine, executor, "one pass was made")
                 return
-            if tasks is None:
-                time.sleep(STEP_BACK_SECONDS)
+            failed = failed + 1 if tasks is None else 0
+            messages = self._step_back(failed)
             now = time.monotonic()
             wakes_at = self._guarded("wake", partial(engine.wakes_at, now))
-            messages = self._wait(min(rescan_at, check_at, wakes_at or check_at) - now)
+            messages += self._wait(0.0 if messages else min(rescan_at, check_at, wakes_at or check_at) - now)
             now = time.monotonic()
             if now >= rescan_at:
                 rescan_at = now + self._config.watch.rescan_seconds
@@ -163,6 +164,16 @@ class Daemon:
                 check_at = now + self._check_seconds
                 sd_notify.alive()
                 self._guarded("check", partial(self._check, engine, guard, supervisor))
+
+    def _step_back(self, failed: int) -> list[Message]:
+        """Pause after so many steps in a row that failed; return the messages that came, at once if one is a Stop."""
+        messages: list[Message] = []
+        until = time.monotonic() + (
+            min(STEP_BACK_SECONDS * 2 ** min(failed - 1, 8), self._check_seconds) if failed else 0.0
+        )
+        while time.monotonic() < until and not any(isinstance(message, Stop) for message in messages):
+            messages += self._wait(until - time.monotonic())
+        return messages
 
     def _wait(self, seconds: float) -> list[Message]:
         messages: list[Message] = []
