@@ -1,4 +1,4 @@
-"""When the index is backed up."""
+"""Back up the index, once a day and in a quiet moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sortd.store import backup
 from sortd.store.store import INDEX_NAME
 
 EVERY_SECONDS = 86_400.0
-"""From one backup to the next."""
+"""Seconds from one backup to the next."""
 
 PATIENCE_SECONDS = 3600.0
 """So long a service that has begun waits for a quiet moment, when there is more to back up; one that failed rests."""

@@ -1,4 +1,4 @@
-"""The index, as complete as it can be made: from its own file, from a backup, from the decision log."""
+"""Open the index, as complete as it can be made: from its own file, from a backup, from the decision log."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def open_store(guard: RootGuard, space: FeatureSpace, *, tell: Tell, now: float,
 
 
 def run_with_recovery(serve: Callable[[int], None], *, tell: Tell) -> None:
-    """Serve, and where damage shows in the index meanwhile begin anew; `serve` is told how often it did."""
+    """Call `serve`, and again with the number of damages so far whenever the index turns out damaged."""
     for damages in range(MOST_DAMAGES):
         try:
             return serve(damages)
@@ -75,7 +75,7 @@ def run_with_recovery(serve: Callable[[int], None], *, tell: Tell) -> None:
 
 
 def raise_if_damaged(index: Path) -> None:
-    """Whether what went wrong is the index's own doing: IndexDamaged."""
+    """Raise IndexDamaged if the index's file is damaged."""
     try:
         backup.check(index)
     except IndexDamaged:

@@ -1,4 +1,4 @@
-"""The composition root: builds the parts, runs the loop, stops them."""
+"""Run the service: build its parts, run the loop, stop them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ STEP_BACK_SECONDS = 1.0
 PROGRESS_SECONDS = 0.2
 
 BURST = 1000
-"""Messages taken from the inbox before time is given to what waits."""
+"""Messages that are taken from the inbox before other work gets its turn."""
 
 T = TypeVar("T")
 
@@ -221,7 +221,7 @@ class Daemon:
             self._progress(tally.total - tally.pending, tally.total)
 
     def _check(self, engine: Engine, guard: RootGuard, supervisor: WatchSupervisor | None) -> None:
-        """Notice a root that went or came back, weights that did, a watcher that died, and an index that is damaged."""
+        """Notice a root that went or came back, weights that did, a watcher that died, an index that is damaged."""
         if not self._once:
             self._backups.step(idle=engine.idle())
         why = guard.here()
@@ -246,7 +246,7 @@ class Daemon:
             self._inbox.put(RescanDue("the watcher began anew"))
 
     def _space_wanted(self, engine: Engine) -> FeatureSpace:
-        """The space that the files there now make; while they make none, the present one."""
+        """Return the feature space of the present weights; while they make none, the one that is wanted already."""
         try:
             space = feature_space(self._config)
         except SortdError as problem:
@@ -258,7 +258,7 @@ class Daemon:
         return space
 
     def _tell_manager(self, engine: Engine) -> None:
-        """What is going on, where that may have changed: counting looks at every video."""
+        """Tell the service manager what is going on, if that may have changed: counting looks at every video."""
         now = time.monotonic()
         if self._news and now >= self._tell_manager_at and sd_notify.listening():
             self._tell_manager_at = now + self._check_seconds

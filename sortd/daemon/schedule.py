@@ -1,4 +1,4 @@
-"""The owner's cron line -> `RetrainDue`: a clock that only puts messages."""
+"""Put a RetrainDue into the inbox at the times of the owner's cron line."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def schedule(cron: str, inbox: SimpleQueue[Message]) -> Iterator[BackgroundSched
 
 
 def zone_problem() -> str:
-    """Why the machine's time zone is not known, so that UTC is used instead; empty where it is."""
+    """Return why the machine's time zone is not known, so that UTC is used; empty where it is."""
     return _local_zone()[1]
 
 
 def _local_zone() -> tuple[tzinfo, str]:
-    """The machine's time zone, and what is wrong with it."""
+    """Return the machine's time zone, and what is wrong with it."""
     named = os.environ.get("TZ")
     if named == "":
         return UTC, "TZ is empty"

@@ -21,27 +21,27 @@ LONGEST_STATUS = 1000
 
 
 def listening() -> bool:
-    """Whether a manager wants to be told; what is costly to find out need not be found out for nobody."""
+    """Tell whether a service manager listens; else what is costly to find out need not be."""
     return os.environ.get("NOTIFY_SOCKET", "").startswith(("/", "@"))
 
 
 def ready(text: str) -> None:
-    """The start is over; `text` says what is going on."""
+    """Tell the manager that the start is over; `text` says what is going on."""
     _send("READY=1", _status(text))
 
 
 def status(text: str) -> None:
-    """What is going on, in one line for people (`systemctl status` shows it)."""
+    """Tell the manager in one line what is going on (`systemctl status` shows it)."""
     _send(_status(text))
 
 
 def alive() -> None:
-    """The loop goes round. Only the loop may say so: a timer thread would vouch for a loop that is stuck."""
+    """Tell the manager that the loop is alive. Only the loop may: a timer thread would vouch for a stuck loop."""
     _send("WATCHDOG=1")
 
 
 def stopping() -> None:
-    """The stop has begun."""
+    """Tell the manager that the stop has begun."""
     _send("STOPPING=1", _status("stopping"))
 
 

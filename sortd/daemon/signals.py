@@ -1,4 +1,4 @@
-"""Signals only put a message into the inbox: that is all that is safe in a handler (SimpleQueue.put is re-entrant)."""
+"""Turn signals into messages: putting one is all that is safe in a handler (SimpleQueue.put is re-entrant)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking the library, as soon as its root is there: the service is up meanwhile, and can be stopped."""
+"""Take the library as soon as its root is there; the service is up meanwhile, and can be stopped."""
 
 from __future__ import annotations
 

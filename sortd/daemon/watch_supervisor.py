@@ -1,4 +1,4 @@
-"""The watcher's keeper: begins it anew when it went deaf, and says so."""
+"""Restart the filesystem watcher when it died or stopped telling of changes, and say so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sortd.engine.event_log import Tell
 
 
 class WatchSupervisor:
-    """A watcher that is well whenever it can be."""
+    """Keeps one watcher running."""
 
     def __init__(self, watcher: Watcher, *, warn: Tell) -> None:
         self._watcher = watcher
@@ -15,7 +15,7 @@ class WatchSupervisor:
         self._told = ""
 
     def state(self) -> dict[str, str]:
-        """How it watches, and what speaks against events."""
+        """Return how it watches, and why not by events."""
         return {"mode": self._watcher.mode, "why": self._watcher.why}
 
     def mend(self, *, anew: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The index's file as a whole: whether it is sound, put aside where it is not, and its backups beside it.
+"""Check the index's file as a whole, put it aside where it is damaged, and keep backups beside it.
 
 A backup is a copy that SQLite itself made, checked, synced and only then renamed to its name, so whatever bears that
 name is whole. It is the copy that is checked: page for page it is the index, and the index is locked no longer than
@@ -23,7 +23,7 @@ from sortd.store.database import clear_line, connect
 from sortd.store.migrations import MIGRATIONS
 
 KEPT = 3
-"""Backups that stay."""
+"""How many backups are kept."""
 
 _BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; it belongs to that very file, and would spoil any other of its name."""
@@ -32,7 +32,7 @@ _STAMP = "%Y%m%dT%H%M%S"
 
 
 def check(path: Path) -> int:
-    """How many migrations an index has seen, which is not changed by it. IndexDamaged: it holds none, or is torn."""
+    """Return how many migrations an index has seen, without changing it. IndexDamaged: it is no index, or is torn."""
     with _connected(path) as connection:
         connection.execute("PRAGMA query_only = 1")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -51,7 +51,7 @@ def check(path: Path) -> int:
 
 
 def put_aside(index: Path, *, now: float) -> Path | None:
-    """Give a damaged index another name, with all that SQLite kept beside it; None: there was nothing of it."""
+    """Rename a damaged index, with all that SQLite kept beside it; return its name, or None where there was none."""
     stamp = time.strftime(_STAMP, time.gmtime(now))
     names = (_with(index, f".corrupt-{stamp}{again}") for again in ("", *(f"-{number}" for number in range(2, 99))))
     aside = next(name for name in names if not any(_with(name, end).exists() for end in ("", *_BESIDE)))
@@ -63,20 +63,20 @@ def put_aside(index: Path, *, now: float) -> Path | None:
 
 
 def backups(index: Path) -> list[Path]:
-    """Those of an index, the newest first: by their number, whatever the clock said; those with a time are older."""
+    """List the backups of an index, the newest first, by number, not by the clock; those named by a time are older."""
     found = [(match, path) for path in index.parent.iterdir() if (match := _backup_of(index, path)) and _is_plain(path)]
     ranked = sorted(found, key=lambda pair: (int(pair[0]["number"] or 0), pair[0]["time"] or ""), reverse=True)
     return [path for _, path in ranked]
 
 
 def made_at(index: Path) -> float | None:
-    """When the newest backup was made, by the clock of then; None: there is none."""
+    """Return when the newest backup was made, by the clock of then; None: there is none."""
     newest = next(iter(backups(index)), None)
     return None if newest is None else newest.stat().st_mtime
 
 
 def back_up(index: Path, *, now: float) -> Path:
-    """Make a backup, and let the oldest go. IndexDamaged: it would be one of a damaged index; OSError: no room."""
+    """Make a backup and remove the oldest. IndexDamaged: the index is damaged; OSError: there is no room."""
     size = index.stat().st_size
     if shutil.disk_usage(index.parent).free < 2 * size:
         # Else the backup would take the room that the index itself is about to need.

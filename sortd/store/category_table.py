@@ -1,4 +1,4 @@
-"""The categories ever seen, by number: a renamed folder renames homes, vetoes and moves at no cost."""
+"""The table of all categories ever seen, by number, so that a renamed folder changes no home, veto or move."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from sortd.judgement.category_diff import Folder, Known
 from sortd.store.database import Database, blob, category_of, integer, integer_of
 
 _HIGHEST = "highest_category"
-"""The note of the last number given: the row that had it may be absorbed by another."""
+"""The note of the last number that was given: its row may have been merged into another."""
 
 
 class CategoryTable:
-    """Reads and writes; the caller opens the transactions."""
+    """Reads and writes these tables; the caller opens the transactions."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def all(self) -> list[Known]:
-        """Every category ever seen; `present` tells which stand."""
+        """Return every category ever seen; `present` tells which have a folder now."""
         rows = self._db.execute("SELECT id, name, device, inode, present FROM categories ORDER BY name")
         return [
             Known(row[0], category_of(row[1]), integer_of(row[2]), integer_of(row[3]), bool(row[4])) for row in rows
         ]
 
     def standing(self) -> set[Folder]:
-        """The folders of all categories that stand, as they were at the last look."""
+        """Return the folders of all present categories, as they were at the last look."""
         return {Folder(known.name, known.device, known.inode) for known in self.all() if known.present}
 
     def stands(self, folder: Folder | None) -> bool:
-        """Whether this is the folder of a category that stands, on the same disk as at the last look."""
+        """Tell whether this is the folder of a present category, on the same disk as at the last look."""
         query = "SELECT 1 FROM categories WHERE name = ? AND device = ? AND inode = ? AND present"
         if folder is None:
             return False
         return bool(self._db.one(query, blob(folder.name), integer(folder.device), integer(folder.inode)))
 
     def add(self, folder: Folder) -> None:
-        """A folder never seen."""
+        """Add a folder that was never seen."""
         self._db.execute(
             "INSERT INTO categories (id, name, device, inode) VALUES (?, ?, ?, ?)",
             self._next_number(),
@@ -44,7 +44,7 @@ class CategoryTable:
         )
 
     def _next_number(self) -> int:
-        """Never one given before: classifiers know the categories by their numbers."""
+        """Return a number that was never given before: classifiers know the categories by their numbers."""
         (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM categories").fetchone()
         number = 1 + max(int(highest), int(self._db.note(_HIGHEST) or 0))
         self._db.write_note(_HIGHEST, str(number))
@@ -79,7 +79,7 @@ class CategoryTable:
         return integer_of(inode) != folder.inode
 
     def _absorb(self, name: bytes, number: int) -> None:
-        """A category that no longer stood had this name: what was held to it goes to the folder that has it now."""
+        """Merge a category without a folder into the one whose folder has its name now: homes and vetoes follow."""
         row = self._db.one("SELECT id FROM categories WHERE name = ?", name)
         if row is None:
             return
@@ -96,10 +96,10 @@ class CategoryTable:
         self._db.execute("DELETE FROM categories WHERE id = ?", row[0])
 
     def retire(self, number: int) -> None:
-        """No folder is this category any more."""
+        """Note that no folder is this category any more."""
         self._db.execute("UPDATE categories SET present = 0 WHERE id = ?", number)
 
     def labels(self, number: int) -> int:
-        """How many videos the owner put there, those that are gone since included."""
+        """Count the videos that the owner filed there, with those that are gone since."""
         row = self._db.one("SELECT count(*) FROM videos WHERE home = ? AND placed_by = 'owner'", number)
         return 0 if row is None else int(row[0])

@@ -1,4 +1,4 @@
-"""Which classifier serves: the rows; the arrays lie in files beside the index."""
+"""The table of classifiers and which one serves; their arrays lie in files beside the index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sortd.domain.feature import FeatureSpace
 from sortd.store.database import Database, parsed
 
 KEPT = 3
-"""How many classifiers of the past stay, the serving one included."""
+"""How many classifiers are kept, with the one that serves."""
 
 _FIRST = "first_adopted"
 
@@ -27,13 +27,13 @@ class AdoptedClassifier:
 
 
 class ClassifierTable:
-    """Reads and writes; the caller opens the transactions."""
+    """Reads and writes these tables; the caller opens the transactions."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def adopt(self, adopted: AdoptedClassifier, space: FeatureSpace) -> list[str]:
-        """Make this one serve; the files that no row names any more."""
+        """Let this classifier serve; return the files that no row names any more."""
         self._db.execute(
             "INSERT INTO classifiers (space, digest, trained_at, report, file) VALUES (?, ?, ?, ?, ?)",
             space.key,
@@ -50,7 +50,7 @@ class ClassifierTable:
         return self._unnamed([file for _, file in old])
 
     def drop(self) -> list[str] | None:
-        """Let the one before serve again; the files that no row names any more. None: there is none before."""
+        """Let the classifier before serve again; return files that no row names any more. None: there is none."""
         last = self._db.execute("SELECT id, file FROM classifiers ORDER BY id DESC LIMIT 2").fetchall()
         if len(last) < 2:  # noqa: PLR2004 - the serving one and the one before
             return None
@@ -63,11 +63,11 @@ class ClassifierTable:
         return [file for file in files if file not in named]
 
     def first_adopted(self) -> float | None:
-        """When the first classifier came to serve: what was there before is the backlog."""
+        """Return when the first classifier began to serve: what was there before is the backlog."""
         at = self._db.note(_FIRST)
         return None if at is None else float(at)
 
     def serving(self) -> AdoptedClassifier | None:
-        """The latest one, if there is one; after a change of space it decides until another is adopted."""
+        """Return the classifier that serves, if any; after a change of space it decides until another is adopted."""
         row = self._db.one("SELECT digest, trained_at, report, file FROM classifiers ORDER BY id DESC LIMIT 1")
         return None if row is None else AdoptedClassifier(row[0], row[1], parsed(row[2]), row[3])

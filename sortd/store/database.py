@@ -1,4 +1,4 @@
-"""The SQLite file: opening it, its pragmas, its migrations, and the one way to write to it."""
+"""Open the SQLite file, bring its tables up to date, and give the one way to write to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class _Rows(sqlite3.Cursor):
-    """Damage and failing disks may show at any row, not only when the statement begins."""
+    """A cursor that turns errors at any row into sortd's own: damage and failing disks may show late."""
 
     def __next__(self) -> Any:  # noqa: ANN401 - a row of whatever was asked for
         try:
@@ -45,7 +45,7 @@ class _Rows(sqlite3.Cursor):
 
 
 def clear_line(error: sqlite3.DatabaseError) -> Exception:
-    """One clear line: the disk is full, failing or gone, or the file is damaged; our own mistakes stay as they are."""
+    """Turn an error into one clear line: the disk is full, failing or gone, or the file damaged; bugs stay as they are."""
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
         return error
     damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE or "decode to UTF-8" in str(error)
@@ -53,7 +53,7 @@ def clear_line(error: sqlite3.DatabaseError) -> Exception:
 
 
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:
-    """A connection that commits each statement by itself; `mode` is rw, or rwc to make the file."""
+    """Open a connection that commits each statement by itself; `mode` is rw, or rwc to make the file."""
     # A reader opens for writing too: after a kill it may find a hot journal, which a read-only open refuses.
     name = f"{path.absolute().as_uri()}?mode={mode}"
     if mode == "rwc":
@@ -124,7 +124,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or none; one inside another is part of the outer one."""
+        """Commit all that is done inside, or none of it; a transaction inside another is part of the outer one."""
         if self._connection.in_transaction:
             yield
             return
@@ -142,7 +142,7 @@ class Database:
             call()
 
     def after_commit(self, call: Callable[[], None]) -> None:
-        """Call this once the present transaction is committed; at once where there is none."""
+        """Make this call once the present transaction is committed, or at once where there is none."""
         if self._connection.in_transaction:
             self._after_commit.append(call)
         else:
@@ -150,7 +150,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Several reads of one and the same state."""
+        """Make several reads see one and the same state."""
         self.execute("BEGIN")
         try:
             yield
@@ -166,26 +166,26 @@ class Database:
             raise clear_line(error) from error
 
     def one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
-        """The first row, if any."""
+        """Return the first row, if there is one."""
         row: tuple[Any, ...] | None = self.execute(sql, *values).fetchone()
         return row
 
     def note(self, key: str) -> str | None:
-        """A remembered value."""
+        """Return the value of a note; None: there is no such note."""
         row = self.one("SELECT value FROM notes WHERE key = ?", key)
         return None if row is None else str(row[0])
 
     def write_note(self, key: str, value: str) -> None:
-        """Remember a value."""
+        """Write a note."""
         self.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", key, value)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """A kept JSON object. IndexDamaged: it is none any more."""
+    """Read a JSON object that was kept. IndexDamaged: it is none any more."""
     try:
         value: dict[str, Any] = json.loads(text)
     except ValueError as nonsense:
@@ -194,38 +194,38 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def blob(name: PurePath | CategoryName) -> bytes:
-    """A path or category as it is kept: the very bytes of its name."""
+    """Give a path or category the form in which it is kept: the very bytes of its name."""
     return os.fsencode(name)
 
 
 def path_of(name: bytes) -> PurePath:
-    """A kept path, relative to the root."""
+    """Read a path that was kept; it is relative to the root."""
     return PurePath(os.fsdecode(name))
 
 
 def category_of(name: bytes) -> CategoryName:
-    """A kept category's name."""
+    """Read a category's name that was kept."""
     return CategoryName(os.fsdecode(name))
 
 
 def integer(value: int) -> int | bytes:
-    """A number of a filesystem as it is kept: SQLite's own integers where it fits into 64 bits, else 16 bytes."""
+    """Give a filesystem's number the form in which it is kept: an integer where it fits into 64 bits, else 16 bytes."""
     return value if -(2**63) <= value < 2**63 else value.to_bytes(16, "big", signed=True)
 
 
 def integer_of(kept: int | bytes) -> int:
-    """A number that was kept so."""
+    """Read a number that was kept so."""
     return int.from_bytes(kept, "big", signed=True) if isinstance(kept, bytes) else kept
 
 
 def identity_values(identity: FileIdentity) -> tuple[int | bytes | None, ...]:
-    """An identity as it is kept, in the order of IDENTITY."""
+    """Give an identity the form in which it is kept, in the order of IDENTITY."""
     kept = (*identity.lasting, identity.ctime_ns, identity.device)
     return tuple(None if value is None else integer(value) for value in kept)
 
 
 def identity_from(values: Sequence[Any]) -> FileIdentity:
-    """An identity that was kept so."""
+    """Read an identity that was kept so."""
     inode, size, mtime_ns, *rest = values
     ctime_ns, device = (None if value is None else integer_of(value) for value in rest)
     return FileIdentity(integer_of(inode), integer_of(size), integer_of(mtime_ns), ctime_ns, device)

@@ -1,4 +1,4 @@
-"""The index is the queue: which present videos lack a feature, what was tried, and what was set aside."""
+"""Tell which present videos lack a feature, what was tried with each, and what was set aside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sortd.store.database import IDENTITY, Database, identity_from, identity_val
 from sortd.store.feature_table import FeatureTable, complete
 
 TRIES = 3
-"""A crash, a hang or a kill may be an accident; three of them are the file's own doing."""
+"""Two crashes, hangs or kills may be accidents; the third is taken for the file's own doing."""
 
 _IDENTITY = ", ".join(f"f.{column}" for column in IDENTITY.split(", "))
 
@@ -22,7 +22,7 @@ _RELEASE = "UPDATE attempts SET running = NULL"
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A video that gives no features, and why; it stays where it is."""
+    """A video that gives no features, and why."""
 
     path: PurePath
     fingerprint: Fingerprint
@@ -32,7 +32,7 @@ class SetAside:
 
 
 class ExtractionBacklog:
-    """Reads and writes; the caller opens the transactions."""
+    """Reads and writes these tables; the caller opens the transactions."""
 
     def __init__(self, database: Database, space: FeatureSpace) -> None:
         self._db = database
@@ -96,7 +96,7 @@ class ExtractionBacklog:
         )
 
     def begin(self, jobs: Sequence[ExtractionJob]) -> None:
-        """Note that these are sent, and whether it is one by itself: only then is its loss its own doing."""
+        """Note that these are sent, and whether it is one alone: only then does the child's loss count against it."""
         running = "alone" if len(jobs) == 1 else "batch"
         for job in jobs:
             self._db.execute(
@@ -110,22 +110,22 @@ class ExtractionBacklog:
             )
 
     def release(self, job: ExtractionJob) -> None:
-        """Nothing was tried after all (the file changed meanwhile): as if never begun."""
+        """Take back that a job was sent: nothing was tried, as its file changed meanwhile."""
         self._db.execute(f"{_RELEASE} WHERE fingerprint = ?", job.fingerprint)
 
     def release_all(self) -> None:
-        """A clean stop: what is begun is as if never begun."""
+        """Take back all that was sent, at a clean stop."""
         self._db.execute(f"{_RELEASE} WHERE running IS NOT NULL")
 
     def was_alone(self, job: ExtractionJob) -> bool:
-        """Whether a job was sent by itself, so that whatever happened was its own doing."""
+        """Tell whether a job was sent alone, so that a loss of the child counts against it."""
         return (
             self._db.one("SELECT 1 FROM attempts WHERE fingerprint = ? AND running = 'alone'", job.fingerprint)
             is not None
         )
 
     def finish(self, job: ExtractionJob, features: Sequence[Feature]) -> bool:
-        """Keep a job's features; False where the video was forgotten meanwhile."""
+        """Keep a job's features; return False where the video was purged meanwhile."""
         if self._db.one("SELECT 1 FROM videos WHERE fingerprint = ?", job.fingerprint) is None:
             return False
         for feature in features:
@@ -136,7 +136,7 @@ class ExtractionBacklog:
         return True
 
     def fail(self, job: ExtractionJob, fault: Fault, message: str) -> int | None:
-        """One try went wrong by this video's own doing; the number of tries if it is set aside now, else None."""
+        """Count a failed try against this video; return the number of tries if it is set aside now, else None."""
         self._db.execute(
             "UPDATE attempts SET count = count + 1, running = NULL, message = ? WHERE fingerprint = ?",
             message,
@@ -150,23 +150,23 @@ class ExtractionBacklog:
         return count
 
     def lose_batch(self, jobs: Sequence[ExtractionJob]) -> None:
-        """The worker was lost with these: nobody pays, but each goes alone next time."""
+        """Send each of these alone next time: the child was lost with all of them, and no try is counted."""
         for job in jobs:
             self._db.execute("UPDATE attempts SET running = NULL, alone = 1 WHERE fingerprint = ?", job.fingerprint)
 
     def retry(self) -> int:
-        """Try what was set aside again; how many of these videos stand here."""
+        """Have what was set aside tried again; return how many of these videos are present."""
         present = len({aside.fingerprint for aside in self.set_aside()})
         self._db.execute("DELETE FROM attempts WHERE fault IS NOT NULL")
         return present
 
     def retry_unreadable(self) -> set[Fingerprint]:
-        """Try what could not be read again: a disk or a permission may be mended; which these are."""
+        """Have what could not be read tried again, for a disk or a permission may be mended; return these videos."""
         rows = self._db.execute("DELETE FROM attempts WHERE fault = ? RETURNING fingerprint", Fault.UNREADABLE)
         return {Fingerprint(fingerprint) for (fingerprint,) in rows.fetchall()}
 
     def set_aside(self) -> list[SetAside]:
-        """What was set aside, at each path it stands at."""
+        """Return what was set aside, once for each of its paths."""
         rows = self._db.execute(
             "SELECT f.path, a.fingerprint, a.fault, a.count, a.message FROM attempts a"
             " JOIN files f ON f.fingerprint = a.fingerprint AND NOT f.gone WHERE a.fault IS NOT NULL ORDER BY f.path"
@@ -174,12 +174,12 @@ class ExtractionBacklog:
         return [SetAside(path_of(r[0]), Fingerprint(r[1]), Fault(r[2]), r[3], r[4]) for r in rows]
 
     def fault_of(self, fingerprint: Fingerprint) -> Fault | None:
-        """Why a video was set aside, if it was."""
+        """Return why a video was set aside; None: it was not."""
         row = self._db.one("SELECT fault FROM attempts WHERE fingerprint = ?", fingerprint)
         return None if row is None or row[0] is None else Fault(row[0])
 
     def waits(self, fingerprint: Fingerprint) -> bool:
-        """Whether a video lacks a feature that may still come."""
+        """Tell whether a video lacks a feature that may still come."""
         row = self._db.one(
             "SELECT 1 FROM videos v LEFT JOIN attempts a ON a.fingerprint = v.fingerprint"
             " WHERE v.fingerprint = ? AND v.pending AND a.fault IS NULL",
@@ -188,7 +188,7 @@ class ExtractionBacklog:
         return row is not None
 
     def labels_wait(self) -> bool:
-        """Whether a labelled video that stands here still waits for its features."""
+        """Tell whether a present labelled video still waits for its features."""
         row = self._db.one(
             "SELECT 1 FROM videos v JOIN files f ON f.fingerprint = v.fingerprint AND NOT f.gone"
             " LEFT JOIN attempts a ON a.fingerprint = v.fingerprint"

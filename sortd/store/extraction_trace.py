@@ -1,4 +1,4 @@
-"""Which video an extraction child works at by itself: after a kill it tells whether the child died with the service.
+"""Record which video an extraction child works on alone, to tell after a kill whether the child died with the service.
 
 Whoever kills the service alone says nothing of the video in work: the child sees that its service is gone, and clears
 the trace before it ends. A video that brings both down at once (all memory of the machine or of the unit) leaves it.
@@ -18,7 +18,7 @@ from sortd.domain.video import Fingerprint
 TRACE = "extraction.trace"
 
 WAIT_SECONDS = 5.0
-"""So long a child of the service before may take to end."""
+"""How long a child of the service before may take to end."""
 
 LONGEST = 256
 
@@ -36,13 +36,13 @@ class ExtractionTrace:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def begin(self, video: Fingerprint) -> None:
-        """Leave word that this video is in work, and no other."""
+        """Record that this video is in work, and no other."""
         self.end()
         with suppress(OSError):
             os.pwrite(self._file, video.encode(), 0)
 
     def end(self) -> None:
-        """Leave none."""
+        """Record that no video is in work."""
         with suppress(OSError):
             os.ftruncate(self._file, 0)
 

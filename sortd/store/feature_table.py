@@ -1,4 +1,4 @@
-"""What the extractors found, by (fingerprint, extractor, version), and the labels that have a vector."""
+"""The table of features, by (fingerprint, extractor, version), and questions about labels that have a vector."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _TAKEN_OUT = (
 """SQL: the owner took the video `v` out of a category; a group that was accepted and taken back says nothing of it."""
 
 PASSED_OVER_AFTER = 5
-"""So many videos that came later must have been filed by hand until one that still stands there was passed over."""
+"""A video counts as passed over once so many that came later were filed by hand while it stayed."""
 
 
 class FeatureTable:
-    """Reads and writes; the caller opens the transactions."""
+    """Reads and writes these tables; the caller opens the transactions."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -59,7 +59,7 @@ class FeatureTable:
         )
 
     def of(self, fingerprint: Fingerprint, space: FeatureSpace) -> dict[str, Feature]:
-        """A video's features in a space, by extractor; one that is not there was never extracted."""
+        """Return a video's features in a space, by extractor; one that is missing was never extracted."""
         found = {}
         for part in space.parts:
             row = self._db.execute(
@@ -79,12 +79,12 @@ class FeatureTable:
         return found
 
     def vectors(self, clips: Iterable[Fingerprint], space: FeatureSpace) -> Matrix:
-        """Vectors in a space [clips, space.dim], a row for each video in the order given."""
+        """Return vectors in a space [videos, space.dim], a row for each video in the order given."""
         rows = [fuse(self.of(clip, space), space) for clip in clips]
         return np.stack(rows) if rows else np.zeros((0, space.dim), np.float32)
 
     def has(self, fingerprint: Fingerprint, part: SpacePart) -> bool:
-        """Whether a video has this part, if only as a known absence."""
+        """Tell whether a video has this part, if only as a known absence."""
         row = self._db.one(
             "SELECT 1 FROM features WHERE (fingerprint, extractor, version) = (?, ?, ?)",
             fingerprint,
@@ -94,11 +94,11 @@ class FeatureTable:
         return row is not None
 
     def whole(self, fingerprint: Fingerprint, space: FeatureSpace) -> bool:
-        """Whether a video has every part of a space."""
+        """Tell whether a video has every part of a space."""
         return all(self.has(fingerprint, part) for part in space.parts)
 
     def transcripts(self, space: FeatureSpace) -> int:
-        """How many videos' words are written down."""
+        """Count the videos whose words are known."""
         versions = [part.version for part in space.parts if part.extractor == "speech"]
         marks = ", ".join("?" * len(versions))
         row = self._db.one(
@@ -108,7 +108,7 @@ class FeatureTable:
         return 0 if row is None else int(row[0])
 
     def purge(self, keep: Sequence[SpacePart]) -> None:
-        """Forget every feature of any other part: a setting or an encoder that was given up long ago."""
+        """Forget all features but those of these parts: they are of a setting or an encoder given up long ago."""
         parts = [f"(extractor = {_text(part.extractor)} AND version = {_text(part.version)})" for part in keep]
         kept = " OR ".join(parts)
         self._db.execute(f"DELETE FROM features WHERE NOT ({kept})")
@@ -126,12 +126,12 @@ class FeatureTable:
             yield Fingerprint(row[0]), row[1], category_of(row[2])
 
     def unsorted(self, space: FeatureSpace) -> list[Fingerprint]:
-        """Present videos without a home that have a vector."""
+        """Return present videos without a home that have a vector."""
         rows = self._db.execute(f"{_UNSORTED} AND {complete(space)}")
         return [Fingerprint(row[0]) for row in rows]
 
     def taken_out(self) -> set[Fingerprint]:
-        """Those that the owner took out of a category; what was accepted and taken back was never known to be of it."""
+        """Return videos that the owner took out of a category; not those that were accepted and taken back."""
         rows = self._db.execute(f"SELECT v.fingerprint FROM videos v WHERE {_TAKEN_OUT}")
         return {Fingerprint(row[0]) for row in rows}
 

@@ -1,4 +1,4 @@
-"""The record of moves: an intent is written before a file is touched, and closed after."""
+"""The record of moves: an intent is written before a file is touched, and closed afterwards."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ class Move:
 
     @property
     def move(self) -> MoveTo:
-        """What was decided."""
+        """The decision that the move follows."""
         return MoveTo(self.category, self.confidence, self.placed_by)
 
     @property
     def asked_for(self) -> bool:
-        """Whether the owner waits for it: a move back, or one at their word."""
+        """Whether the owner asked for it: a move back, or one into a category."""
         return self.undoes is not None or self.placed_by is Placer.OWNER
 
     @property
     def copied(self) -> bool:
-        """Whether its copies are made and verified."""
+        """Whether its copies are made and verified, so that they may get their names."""
         return all(step.copy is not None for step in self.steps)
 
 
@@ -90,7 +90,7 @@ class Journal:
         began_ns: int | None = None,
         undoes: int | None = None,
     ) -> int:
-        """Write what is about to be done; the move's number. `began_ns` is now by the source's filesystem's clock."""
+        """Write the intent of a move; return its number. `began_ns` is now by the clock of the source's filesystem."""
         number = self._db.execute(
             "INSERT INTO moves (fingerprint, category, confidence, placed_by, undoes, state, at, began_ns, part)"
             " VALUES (?, (SELECT id FROM categories WHERE name = ?), ?, ?, ?, 'open', ?, ?, ?)",
@@ -116,15 +116,15 @@ class Journal:
         return number
 
     def cross(self, number: int) -> None:
-        """It leads to another filesystem: nothing is renamed, copies are made under temporary names."""
+        """Note that the move leads to another filesystem: copies are made under temporary names, nothing is renamed."""
         self._db.execute("UPDATE moves SET crosses = 1 WHERE id = ?", number)
 
     def take_back(self, number: int) -> None:
-        """What was moved so far is about to be put back, for the rest cannot be moved."""
+        """Note that what was moved so far is about to be put back, for the rest cannot be moved."""
         self._db.execute("UPDATE moves SET why = ? WHERE id = ?", _TAKEN_BACK, number)
 
     def copied(self, number: int, copies: Sequence[VerifiedCopy]) -> None:
-        """The copy of each step is made and verified, and may get its name."""
+        """Note that the copy of each step is made and verified, and may get its name."""
         for n, copy in enumerate(copies):
             self._db.execute(
                 f"UPDATE move_steps SET ({_COPY}) = (?, ?, ?, ?, ?), copy_digest = ? WHERE move = ? AND n = ?",
@@ -135,16 +135,16 @@ class Journal:
             )
 
     def complete(self, number: int) -> None:
-        """It was done; a move back makes the one it undoes `undone`."""
+        """Note that the move was made; a move back makes the one that it undoes `undone`."""
         self._db.execute("UPDATE moves SET state = 'done' WHERE id = ?", number)
         self._db.execute("UPDATE moves SET state = 'undone' WHERE id = (SELECT undoes FROM moves WHERE id = ?)", number)
 
     def abandon(self, number: int, why: str) -> None:
-        """Nothing was moved."""
+        """Note that nothing was moved, and why."""
         self._db.execute("UPDATE moves SET state = 'abandoned', why = ? WHERE id = ?", why, number)
 
     def taken_out(self, fingerprint: Fingerprint, category: CategoryName) -> None:
-        """The owner took a video out: its move no longer stands."""
+        """Note that the owner took a video out: its move counts as undone."""
         self._db.execute(
             "UPDATE moves SET state = 'undone' WHERE fingerprint = ? AND state = 'done' AND undoes IS NULL"
             " AND category = (SELECT id FROM categories WHERE name = ?)",
@@ -153,7 +153,7 @@ class Journal:
         )
 
     def correct(self, fingerprint: Fingerprint, category: CategoryName) -> None:
-        """The owner says that the last move of a video that was taken out was wrong."""
+        """Note that the last move of a video that was taken out was wrong, as its owner says."""
         self._db.execute(
             "UPDATE moves SET corrected = 1 WHERE id = (SELECT max(id) FROM moves WHERE fingerprint = ?"
             " AND category = (SELECT id FROM categories WHERE name = ?)"
@@ -163,7 +163,7 @@ class Journal:
         )
 
     def filed_back(self, fingerprint: Fingerprint, category: CategoryName) -> int:
-        """The owner filed a video there after all: of how many moves they take the correction back."""
+        """Note that the owner filed a video there after all; return how many corrections of moves that takes back."""
         return self._db.execute(
             "UPDATE moves SET corrected = 0 WHERE fingerprint = ? AND corrected"
             " AND category = (SELECT id FROM categories WHERE name = ?)",
@@ -172,20 +172,20 @@ class Journal:
         ).rowcount
 
     def open_intents(self) -> list[Move]:
-        """Moves that were begun and not closed, oldest first."""
+        """Return the moves that were begun and not closed, the oldest first."""
         return self._entries("m.state = 'open' ORDER BY m.id")
 
     def entry(self, number: int) -> Move:
-        """One move."""
+        """Return one move."""
         (found,) = self._entries(f"m.id = {int(number)}")
         return found
 
     def recent(self) -> list[Move]:
-        """Every move, the latest first; moves back show in the state of what they undo."""
+        """Return every move, the latest first; a move back shows in the state of the one that it undoes."""
         return self._entries("m.undoes IS NULL ORDER BY m.id DESC")
 
     def moved_at(self, category: CategoryName) -> list[float]:
-        """When automatic moves into a category were made, oldest first, those since undone included."""
+        """Return when automatic moves into a category were made, the oldest first, with those undone since."""
         rows = self._db.execute(
             "SELECT at FROM moves WHERE category = (SELECT id FROM categories WHERE name = ?) AND undoes IS NULL"
             " AND placed_by = 'sortd' AND state IN ('done', 'undone') ORDER BY id",
@@ -194,11 +194,11 @@ class Journal:
         return [row[0] for row in rows]
 
     def follow(self, old: Fingerprint, new: Fingerprint) -> None:
-        """A video's content was changed where it stands: its moves are those of the new content."""
+        """Give the moves of one content to another: the video was changed where it stands."""
         self._db.execute("UPDATE moves SET fingerprint = ? WHERE fingerprint = ?", new, old)
 
     def open_count(self) -> int:
-        """How many moves are begun and not closed."""
+        """Count the moves that were begun and not closed."""
         row = self._db.one("SELECT count(*) FROM moves WHERE state = 'open'")
         return 0 if row is None else int(row[0])
 

@@ -1,4 +1,4 @@
-"""One child process that does heavy work: one task at a time, replaced when it dies or hangs, gone when idle.
+"""Run one child process for heavy work: one task at a time, replaced when it dies or hangs, ended when idle.
 
 The child is a fresh interpreter that runs `main`, so the service itself imports nothing heavy,
 and what the child held (memory, a GPU) is really given back when it leaves. `multiprocessing` would keep a helper
@@ -109,11 +109,11 @@ class ChildProcess:
         self._thread.start()
 
     def submit(self, task: object) -> None:
-        """Do this after what was submitted before; None is no task."""
+        """Queue a task after those submitted before; None is no task."""
         self._tasks.put(task)
 
     def stop(self) -> None:
-        """Kill the child and forget every task; nothing more is called."""
+        """Kill the child and forget every task; no callback is called any more."""
         self._stopping.set()
         self._tasks.put(None)
         while self._thread.is_alive():
@@ -202,18 +202,18 @@ class _Child:
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """End it and whatever it started."""
+        """Kill it and whatever it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Leave nothing of it behind."""
+        """Wait for its end and close what belongs to it."""
         self.reap()
         self.connection.close()
         self._said.close()
 
     def reap(self) -> str:
-        """Wait for its end; how it ended, and what it said last."""
+        """Wait for its end; return how it ended and what it said last."""
         try:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -228,7 +228,7 @@ class _Child:
 
 
 def _how(status: int) -> str:
-    """How a process ended; not all signals have a name."""
+    """Say how a process ended; not all signals have a name."""
     if status >= 0:
         return f"status {status}"
     with contextlib.suppress(ValueError):
@@ -253,7 +253,7 @@ def threading_settings(threads: int) -> dict[str, str]:
 
 
 def free_cores(cores: int, load: float) -> int:
-    """How many cores nobody else works on, as far as the load of the last minute tells; one at least."""
+    """Return how many cores are free, as far as the load of the last minute tells; one at least."""
     return max(1, cores - round(load))
 
 

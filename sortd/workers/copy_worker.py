@@ -1,4 +1,4 @@
-"""What the copying child does; it may wait for a disk, which the loop never does."""
+"""Make verified copies, in the copying child: it may wait for a disk, which the loop never does."""
 
 from __future__ import annotations
 

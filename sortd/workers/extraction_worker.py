@@ -1,4 +1,4 @@
-"""What the extraction child does; the service knows it by name only and never imports it."""
+"""Extract features, in the extraction child; the service knows this module by name only and never imports it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def extraction(
 
 
 class _Studio:
-    """The child's whole equipment: networks and decoders, each made when first wanted."""
+    """All that the child works with: networks and decoders, each made when it is first wanted."""
 
     def __init__(self, settings: ExtractionWorkerSettings) -> None:
         self._settings = settings
@@ -114,7 +114,7 @@ class _Studio:
         yield from self._news()
 
     def _probe_once(self) -> list[Future[None]]:
-        """Have it told how decoders are held; after the first videos, so that none waits for it."""
+        """Probe once how decoders are confined, after the first videos, so that none waits for it."""
         if self._probed or not self._benches:
             return []
         self._probed = True
@@ -160,7 +160,7 @@ class _Studio:
             yield ExtractorUnavailable((job,), problem or "there was nothing to extract")
 
     def _features(self, samples: dict[_Bench, Sample]) -> tuple[list[Feature], str | None]:
-        """What each extractor makes of its sample; one that cannot work does not keep back what another made."""
+        """Return what each extractor makes of its sample; one that cannot work does not hold back what another made."""
         features: list[Feature] = []
         problem = None
         for bench, sample in samples.items():
@@ -199,7 +199,7 @@ class _Studio:
         return [self._benches[family] for family in families.values()]
 
     def _networks_now(self) -> ModelStore:
-        """The networks of the files that are there now; those of files that were replaced are let go."""
+        """Return the networks of the present checkpoint files; those of files that were replaced are dropped."""
         digests = tuple(weights.digest() for weights in self._settings.extract.weights)
         if digests != self._loaded_from:
             self.__dict__.pop("_models", None)
@@ -229,7 +229,7 @@ class _Bench:
 
 
 def combined(needs: list[Needs]) -> Needs:
-    """What satisfies all of them with one opening of the file."""
+    """Return what satisfies all of these needs with one opening of the file."""
     sides = [need.short_side for need in needs if need.frames]
     lengths = [need.sound_seconds for need in needs if need.sound]
     return Needs(
@@ -242,7 +242,7 @@ def combined(needs: list[Needs]) -> Needs:
 
 
 def _samples(benches: list[_Bench], root: Path, job: ExtractionJob) -> tuple[dict[_Bench, Sample], float]:
-    """What each family needs of the job's file, and the seconds it took."""
+    """Return what each family needs of the job's file, and how many seconds it took."""
     began = time.monotonic()
     return {bench: _decode(bench.decoder, root, job) for bench in benches}, time.monotonic() - began
 
@@ -261,7 +261,7 @@ def _decode(decoder: DecoderPool, root: Path, job: ExtractionJob) -> Sample:
 
 @contextmanager
 def _opened(root: Path, job: ExtractionJob) -> Iterator[int]:
-    """The job's file, if it still is that file."""
+    """Open the job's file, if it still is that file."""
     try:
         file = open_plain(root / job.path)
     except FileNotFoundError as error:
@@ -275,7 +275,7 @@ def _opened(root: Path, job: ExtractionJob) -> Iterator[int]:
 
 
 def _is_file_of(job: ExtractionJob, descriptor: int) -> bool:
-    """Whether this is the job's file still: a rename or another mode cost a look at its content, nothing more."""
+    """Tell whether this still is the job's file; after a rename or a change of mode its content is looked at."""
     identity = identity_of(os.fstat(descriptor))
     if job.identity.agrees(identity):
         return True

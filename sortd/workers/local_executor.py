@@ -1,4 +1,4 @@
-"""The service's children: what they are told, and how their answers come to the inbox."""
+"""Start the service's children, give them tasks, and put their answers into the inbox."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TRAINING_THREADS = 2
 TRAINING_NICENESS = 19
 """Nothing waits for it."""
 COPYING_DEADLINE_SECONDS = 300.0
-"""So long may a disk take for the few megabytes between two signs of life."""
+"""How long a disk may take for the few megabytes between two signs of life."""
 COPYING_IDLE_SECONDS = 30.0
 EXTRACTION_THREADS = 2
 """Decoders work beside; the networks gain from a second core, the built-in encoder hardly loses by it."""
@@ -51,18 +51,18 @@ EXTRACTION_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class ExtractionWorkerSettings:
-    """What an extraction child is told once."""
+    """What an extraction child is told when it starts."""
 
     root: Path
     extract: EncoderSettings
     timeout_seconds: float
     state: Path | None = None
-    """Where to leave word of the video in work, for the service that comes after a kill; None: nowhere."""
+    """The state directory, for the record of the video in work; None: none is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingWorkerSettings:
-    """What a training child is told once."""
+    """What a training child is told when it starts."""
 
     state: Path
     target_precision: float
@@ -70,12 +70,12 @@ class TrainingWorkerSettings:
 
 
 def patience(timeout_seconds: float) -> float:
-    """For how long the extraction child may be silent."""
+    """Return for how long the extraction child may be silent."""
     return max(timeout_seconds, LOADING_SECONDS)
 
 
 class LocalExecutor:
-    """All of them; none is started before it has work."""
+    """Holds one worker for each kind of task; no child is started before it has work."""
 
     def __init__(self, config: Settings, guard: RootGuard, inbox: SimpleQueue[Message]) -> None:
         self._extraction = extraction_worker(config, guard, inbox)
@@ -83,7 +83,7 @@ class LocalExecutor:
         self._copying = copying_worker(guard.root, inbox)
 
     def submit(self, order: Task) -> None:
-        """Hand an order to the one whose work it is."""
+        """Give a task to the worker whose work it is."""
         match order:
             case Extract(jobs):
                 self._extraction.submit(jobs)
@@ -95,13 +95,13 @@ class LocalExecutor:
                 self._copying.submit(order)
 
     def stop(self) -> None:
-        """End them, whatever they are doing."""
+        """End all children, whatever they are doing."""
         for worker in (self._copying, self._training, self._extraction):
             worker.stop()
 
 
 def extraction_worker(config: Settings, guard: RootGuard, inbox: SimpleQueue[Message]) -> ChildProcess:
-    """Takes batches of jobs, and words; each video's answer is put into the inbox as soon as it is there."""
+    """Make the worker for batches of jobs and for texts; each answer goes into the inbox as soon as it is there."""
     settings = config.extract
     answered: set[Fingerprint] = set()
     confined: list[WorkerEvent] = []
@@ -147,7 +147,7 @@ def _loss(jobs: tuple[ExtractionJob, ...], lost: WorkerFailure) -> ExtractorUnav
 
 
 def training_worker(config: Settings, state: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
-    """Takes lessons; its child is gone after each of them."""
+    """Make the worker for trainings; its child ends after each of them."""
     answers: list[Trained] = []
 
     def on_answer(_: TrainingPayload, answer: Trained) -> None:
@@ -172,7 +172,7 @@ def training_worker(config: Settings, state: Path, inbox: SimpleQueue[Message]) 
 
 
 def copying_worker(root: Path, inbox: SimpleQueue[Message]) -> ChildProcess:
-    """Takes orders to copy; one copy is made at a time."""
+    """Make the worker for copies; one is made at a time."""
 
     def on_end(order: CopyFiles, lost: WorkerFailure | None) -> None:
         if lost is not None:

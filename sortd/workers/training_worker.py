@@ -1,4 +1,4 @@
-"""What the training child does; the service knows it by name only and never imports it."""
+"""Train a classifier, in the training child; the service knows this module by name only and never imports it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def training_set(
 
 
 def _usable(store: Store, labels: Sequence[Label]) -> tuple[Matrix, list[Label]]:
-    """Vectors of labelled videos, and those of the labels that have one to learn from."""
+    """Return vectors of labelled videos, with those of the labels that have one to learn from."""
     vectors = store.features.vectors([clip for clip, _ in labels], store.space)
     there = usable(vectors)
     return vectors[there], [label for label, is_there in zip(labels, there, strict=True) if is_there]
@@ -138,7 +138,7 @@ def _vectors(store: Store, clips: Sequence[Fingerprint]) -> Matrix:
 
 
 def _without_numbers(store: Store, data: TrainingSet, *, except_in: frozenset[int]) -> list[str]:
-    """Paths of labelled videos from which nothing can be learned."""
+    """Return paths of labelled videos from which nothing can be learned."""
     learned = set(data.fingerprints)
     labels = store.features.labels(store.space)
     missing = [clip for clip, number, _ in labels if number not in except_in and clip not in learned]
@@ -146,7 +146,7 @@ def _without_numbers(store: Store, data: TrainingSet, *, except_in: frozenset[in
 
 
 def _sample(clips: Iterable[Fingerprint], most: int) -> list[Fingerprint]:
-    """At most so many, always the same ones: a fingerprint says nothing about its video."""
+    """Return at most so many, always the same: a fingerprint says nothing about its video."""
     return sorted(clips)[:most]
 
 
@@ -158,7 +158,7 @@ def _load(file: Path) -> Classifier | None:
 
 
 def _movable(store: Store, classifier: Classifier | None, clips: Sequence[Fingerprint]) -> set[Fingerprint]:
-    """Videos that this classifier would let move, whatever the owner's vetoes say."""
+    """Return the videos that this classifier would let move, whatever the vetoes say."""
     if classifier is None:
         return set()
     whole = [clip for clip in clips if store.features.whole(clip, classifier.space)]
