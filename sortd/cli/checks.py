@@ -166,7 +166,7 @@ def _folders(config: Settings) -> Finding:
 
 
 def _writers(library: Library) -> Finding:
-    """Whether it can be told, of the videos that stand here, that nobody writes them."""
+    """Tell whether it can be told, of the videos that stand here, that nobody writes them."""
     try:
         videos = list(islice(library.scan(), MOST_ASKED))
     except SortdError as problem:

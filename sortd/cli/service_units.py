@@ -142,7 +142,7 @@ def _typed(commands: Iterable[Command]) -> list[str]:
 
 
 def _ours(file: Path) -> bool:
-    """Whether we wrote it; False where there is none. Raises ServiceProblem for one that somebody else wrote."""
+    """Tell whether we wrote it; False where there is none. Raises ServiceProblem for one that somebody else wrote."""
     if not os.path.lexists(file):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What is wrong with a settings file, and where: a line a person can act on for each problem."""
+"""Say what is wrong with a settings file, and where, in one line for each problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a file is that sortd makes."""
+"""Give files that sortd makes to the owner of their folder."""
 
 from __future__ import annotations
 

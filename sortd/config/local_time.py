@@ -1,4 +1,4 @@
-"""Times as the owner's clocks show them."""
+"""Show times as the owner's clocks do."""
 
 from __future__ import annotations
 

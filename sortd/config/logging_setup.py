@@ -1,4 +1,4 @@
-"""What sortd says: one line for each outcome, in colour on a terminal, as JSON anywhere else."""
+"""Set up the log: one line for each outcome, in colour on a terminal, as JSON anywhere else."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class _FileHandler(_Enduring, WatchedFileHandler):
 
 
 def _is_log(descriptor: int, size: int) -> bool:
-    """Whether a file begins or ends with lines of ours, whatever was torn or cut off between."""
+    """Tell whether a file begins or ends with lines of ours, whatever was torn or cut off between."""
     ends = os.pread(descriptor, _LOOKED_AT, 0), os.pread(descriptor, _LOOKED_AT, max(0, size - _LOOKED_AT))
     return any(_LINE.match(line) for end in ends for line in end.split(b"\n"))
 

@@ -1,4 +1,4 @@
-"""Whether a place that the owner named lies in a folder, by whatever way it is named."""
+"""Tell whether a path that the owner named lies in a folder, by whatever way it is named."""
 
 from __future__ import annotations
 

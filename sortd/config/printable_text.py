@@ -1,4 +1,4 @@
-"""Names and texts of strangers, made fit for one line of a terminal."""
+"""Make names and texts of strangers fit for one line of a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Python is started: neither the current folder nor the owner's environment says what is imported.
+"""Start Python so that neither the current folder nor the owner's environment says what is imported.
 
 The current folder may be a library that anybody drops files into, and a `json.py` in it must stay a file. Nothing is
 imported here but what every Python has loaded when it starts.

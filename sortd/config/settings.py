@@ -1,4 +1,4 @@
-"""The owner's settings: `config.toml` -> frozen tables, or every problem in it at once, with file, line and key."""
+"""Read the owner's settings: `config.toml` becomes frozen tables, or every problem in it with file, line and key."""
 
 from __future__ import annotations
 

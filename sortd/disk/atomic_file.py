@@ -1,4 +1,4 @@
-"""Small files of ours, written whole: past no link, over no unfinished file of anybody's, for their owner's eyes alone.
+"""Write small files whole: through no link, over nobody's unfinished file, readable by their owner alone.
 
 Whatever is named here lies in a folder that is held open, so that nothing swapped meanwhile leads elsewhere. A file is
 made under a name that nobody can foresee and renamed to its own when it is on the disk.

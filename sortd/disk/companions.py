@@ -1,4 +1,4 @@
-"""Files that players, downloaders and recorders write beside a video, by name: they travel with it.
+"""Tell by name which files beside a video travel with it: players, downloaders and recorders write them.
 
 A companion's name is the video's stem, or its whole name, then a tail: `clip.mp4` has `clip.en.forced.srt`,
 `clip-poster.jpg`, `clip.mp4.json`. The tail is read by a bounded grammar, so that no other video's file is taken.
@@ -58,7 +58,7 @@ _ENDINGS = tuple(f".{word}" for word in f"{_SUBTITLES} {_FACTS} {_PICTURES} thm 
 
 
 def may_be_companion(name: str) -> bool:
-    """Whether a file of this name is more likely a companion than a video."""
+    """Tell whether a file of this name is more likely a companion than a video."""
     return name.lower().endswith(_ENDINGS)
 
 

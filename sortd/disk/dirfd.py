@@ -1,4 +1,4 @@
-"""Names in folders that are held open: reached from the root one folder at a time and past no symlink.
+"""Work on names in folders that are held open, reached from the root one folder at a time through no symlink.
 
 So nothing that is swapped meanwhile leads out of the library; and what is done to a name here replaces nothing.
 """
@@ -185,7 +185,7 @@ def _link_then_unlink(source: NameInFolder, target: NameInFolder) -> None:
 
 
 def _is_proven(source: NameInFolder, linked: os.stat_result, before: os.stat_result) -> bool:
-    """Whether a new name shows that it is the source's. MoveUnfinished: that is another file than before."""
+    """Tell whether a new name shows that it is the source's. MoveUnfinished: that is another file than before."""
     now = _status(source)
     if not os.path.samestat(linked, now) and not os.path.samestat(before, now):
         # What stands at the source is the owner's, and what they replaced has its new name alone.

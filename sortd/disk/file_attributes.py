@@ -1,4 +1,4 @@
-"""What a file is besides its content: owner, permissions, access list, extended attributes, times; kept in a copy."""
+"""Keep in a copy what a file is besides its content: owner, permissions, access list, attributes, times."""
 
 from __future__ import annotations
 

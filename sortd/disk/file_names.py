@@ -1,4 +1,4 @@
-"""What a name alone says of a file or a folder; nothing here touches the disk.
+"""Tell what a name alone says of a file or a folder; nothing here touches the disk.
 
 Names are `str` as `os.fsdecode` gives them: bytes that are not UTF-8 stand in them as surrogates, and `os.fsencode`
 gives the exact bytes back. They are compared as they are: no case folding of stems, no Unicode normal forms.
@@ -29,7 +29,7 @@ def extensions_of(words: Iterable[str]) -> frozenset[str]:
 
 
 def is_left_alone(name: str) -> bool:
-    """Whether a file or folder of this name is none of sortd's business: hidden, a system's own, unfinished."""
+    """Tell whether a file or folder of this name is none of sortd's business: hidden, a system's own, unfinished."""
     return is_hidden(name) or is_unfinished(name) or kind_of(name) is Kind.SYSTEMS
 
 
@@ -39,18 +39,18 @@ def is_hidden(name: str) -> bool:
 
 
 def is_no_name(part: str) -> bool:
-    """Whether no file or folder can be called so, or it leads elsewhere."""
+    """Tell whether no file or folder can be called so, or it leads elsewhere."""
     return part in {"", ".", "..", "/"} or "\0" in part or len(os.fsencode(part)) > LONGEST_NAME
 
 
 def is_video(name: str, extensions: Collection[str]) -> bool:
-    """Whether a plain file of this name is taken for a video."""
+    """Tell whether a plain file of this name is taken for a video."""
     ending = os.path.splitext(name)[1].lower()  # noqa: PTH122  (a name, no path)
     return ending in extensions and not is_hidden(name) and not is_unfinished(name)
 
 
 def may_be_video(name: str) -> bool:
-    """Whether a file of this name could be a video, whatever extensions are configured."""
+    """Tell whether a file of this name could be a video, whatever extensions are configured."""
     return "." in name and not is_left_alone(name) and not may_be_companion(name)
 
 

@@ -1,4 +1,4 @@
-"""What a filesystem can do, learned by trying it on empty files in a hidden folder of sortd's own.
+"""Learn what a filesystem can do by trying it on empty files in a hidden folder of sortd's own.
 
 Names and promises say little: FUSE filesystems differ by their mount options, and some accept a flag and ignore it.
 """

@@ -1,4 +1,4 @@
-"""The owner's rules for one folder, in the `.sortd.toml` that stands in it."""
+"""Read the owner's rules for a folder, from the `.sortd.toml` in it."""
 
 from __future__ import annotations
 

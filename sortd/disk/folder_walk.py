@@ -1,4 +1,4 @@
-"""Walking down a tree of folders, each opened by its own name in the one above, past no symlink.
+"""Walk down a tree of folders, each opened by its name in the one above, through no symlink.
 
 The cost grows with the number of entries and not with how deep they stand; what a tree holds cannot make it endless.
 """
@@ -35,7 +35,7 @@ class Visit:
 
 
 def is_too_deep(root: str, path: PurePath) -> bool:
-    """Whether a folder is left alone for the place where it stands."""
+    """Tell whether a folder is left alone for the place where it stands."""
     return len(path.parts) > DEEPEST or len(os.fsencode(f"{root}/{path}")) > LONGEST_PATH
 
 

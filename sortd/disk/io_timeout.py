@@ -1,4 +1,4 @@
-"""Asking a disk that may never answer: an unplugged network share, a dying drive."""
+"""Ask a disk that may never answer, such as an unplugged network share or a dying drive, with a time limit."""
 
 from __future__ import annotations
 

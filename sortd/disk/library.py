@@ -1,4 +1,4 @@
-"""The videos root on disk: what is a video, where it stands, what the owner said of its folder.
+"""Read the library on disk: what is a video, in which category it stands, what the owner's rules say of its folder.
 
 Every path taken or given is relative to the root. Symlinks are never followed, except the root itself.
 """
@@ -59,7 +59,7 @@ class Scan:
         return iter(self.videos)
 
     def hides(self, path: PurePath) -> bool:
-        """Whether a path that was not found may yet be there, in a folder that could not be read."""
+        """Tell whether a path that was not found may yet be there, in a folder that could not be read."""
         return any(path.is_relative_to(folder) for folder in self.unreadable)
 
 
@@ -73,7 +73,7 @@ class FolderScan:
     """Folders that would be categories, but are none by the owner's rules or settings: what they held rests."""
 
     def hides(self, category: CategoryName) -> bool:
-        """Whether a category that was not found may yet stand, in a folder that could not be read."""
+        """Tell whether a category that was not found may yet stand, in a folder that could not be read."""
         return any(PurePath(category).is_relative_to(folder) for folder in self.unreadable)
 
 
@@ -128,7 +128,7 @@ class Library:
         return Scan(videos, unreadable, too_deep)
 
     def is_video(self, path: PurePath) -> bool:
-        """Whether a plain file at this path would be one of the library's videos, by its name and its folders."""
+        """Tell whether a plain file at this path would be one of the library's videos, by its name and its folders."""
         return (
             bool(path.parts)
             and file_names.is_video(path.name, self._extensions)
@@ -177,7 +177,7 @@ class Library:
             return False
 
     def rests(self, path: PurePath) -> bool:
-        """Whether a plain file stands where none of the library's videos does.
+        """Tell whether a plain file stands where none of the library's videos does.
 
         By the rules of today it is none: what is known of it is kept until they change, or the file goes.
         """
@@ -191,7 +191,7 @@ class Library:
             raise LibraryUnavailable(f"{path} cannot be looked at: {problem.strerror}") from problem
 
     def writers(self, path: PurePath) -> Writers:
-        """Whether somebody still has the file open for writing."""
+        """Tell whether somebody still has the file open for writing."""
         return writers_of(self.root / path)
 
     def category_of(self, path: PurePath) -> CategoryName | None:
@@ -330,7 +330,7 @@ class Library:
                 yield PurePath(path), identity_of(status)
 
     def _is_unfinished(self, path: PurePath, status: os.stat_result) -> bool:
-        """Whether a file that could be a video by its name is still being written, by what stands beside it."""
+        """Tell whether a file that could be a video by its name is still being written, by what stands beside it."""
         if os.path.lexists(self._at(path) + CONTROL_FILE):
             return True
         siblings = [path.name + mark for mark in BESIDE if os.path.lexists(self._at(path) + mark)]
@@ -349,7 +349,7 @@ class Library:
         return self._listed[2]
 
     def _is_below_folders(self, path: PurePath) -> bool:
-        """Whether all above the path are folders, not symlinks to some."""
+        """Tell whether all above the path are folders, not symlinks to some."""
         return all(stat.S_ISDIR(os.lstat(self._at(folder)).st_mode) for folder in path.parents[:-1])
 
     def _videos(self, visit: Visit) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -365,31 +365,31 @@ class Library:
                 yield prefix + name, entry
 
     def _is_reached(self, folder: PurePath) -> bool:
-        """Whether a walk from the root comes to this folder."""
+        """Tell whether a walk from the root comes to this folder."""
         if folder.is_absolute() or is_too_deep(self._base, folder):
             return False
         return not any(self._is_left_out(above) for above in (folder, *folder.parents) if above != ROOT)
 
     def _is_left_out(self, folder: PurePath, *, unusable: bool = True) -> bool:
-        """Whether nothing is looked at in a folder; `unusable`: nor where its rules cannot be read.
+        """Tell whether nothing is looked at in a folder; `unusable`: nor where its rules cannot be read.
 
         What the owner wants of such a folder is not known: all in it rests, but it may be a category still.
         """
         return self._is_no_folder(folder) or self._is_ruled_out(folder, unusable=unusable)
 
     def _is_no_folder(self, folder: PurePath) -> bool:
-        """Whether a folder is none of the library's by what it is: hidden, unfinished, a system's own."""
+        """Tell whether a folder is none of the library's by what it is: hidden, unfinished, a system's own."""
         return file_names.is_hidden(folder.name) or is_unfinished(folder.name) or self._is_systems(folder)
 
     def _is_ruled_out(self, folder: PurePath, *, unusable: bool = True) -> bool:
-        """Whether a folder is left out by the owner's settings, or by the rules that stand in it."""
+        """Tell whether a folder is left out by the owner's settings, or by the rules that stand in it."""
         if self._ignored.match(str(folder)):
             return True
         rules = self._rules.own(folder)
         return rules is not None and ((rules.problem != "" and unusable) or rules.role is Role.IGNORE)
 
     def _is_systems(self, folder: PurePath) -> bool:
-        """Whether a folder is left alone as a system's own: by its name, or as a snapshot."""
+        """Tell whether a folder is left alone as a system's own: by its name, or as a snapshot."""
         kind = kind_of(folder.name)
         if kind is Kind.OWNERS and not is_snapshot(self._at(folder)):
             return False

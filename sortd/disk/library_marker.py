@@ -1,4 +1,4 @@
-"""What names a library: the marker in its root, and the notes in its state directory that name the root back.
+"""Read and write what names a library: the marker in its root, and the notes in its state directory that name the root.
 
 The marker `ROOT/.sortd/library.json` holds the library's UUID, the host that serves it and the state directory; the
 state directory keeps a copy of it and notes the root's path. So each is found from the other, and a root without its
@@ -76,7 +76,7 @@ def copy_in(state: Path) -> LibraryMarker | None:
 
 
 def is_ours(status: os.stat_result) -> bool:
-    """Whether it is this account's; root may use anybody's."""
+    """Tell whether it is this account's; root may use anybody's."""
     return os.geteuid() in {status.st_uid, 0}
 
 

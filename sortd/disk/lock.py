@@ -1,4 +1,4 @@
-"""Locks on files: each is on the inode, so it holds through bind mounts too, and it dies with its process.
+"""Lock files: each lock is on the inode, so it holds through bind mounts too, and it ends with its process.
 
 Whoever can open a file can lock it, so those that are locked here are for their owner alone to open.
 """

@@ -1,4 +1,4 @@
-"""What is mounted at and below a folder: it says where filesystem events can be trusted, and when to listen anew."""
+"""Read what is mounted at and below a folder: it tells where filesystem events can be trusted, when to listen anew."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mount:
 
     @property
     def is_remote(self) -> bool:
-        """Whether others change it without the kernel here hearing of it."""
+        """Tell whether others change it without the kernel here hearing of it."""
         return _REMOTE.fullmatch(self.kind) is not None
 
 

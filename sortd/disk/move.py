@@ -1,4 +1,4 @@
-"""Moves that cannot replace, lose or half-do anything: a video and its companions, all of them or none.
+"""Move a video and its companions, all of them or none, so that nothing can be replaced, lost or half done.
 
 The order of steps is that of Maildir and of restic: refuse to replace, rename, sync the folders.
 """
@@ -180,7 +180,7 @@ def _is_it(
     identity: FileIdentity,
     fingerprint: Fingerprint | None,
 ) -> bool:
-    """Whether the file at a path is the one of an intent; a filesystem may have used its inode number again."""
+    """Tell whether the file at a path is the one of an intent; a filesystem may have used its inode number again."""
     if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != identity.size:
         return False
     if fingerprint is None:
@@ -189,7 +189,7 @@ def _is_it(
 
 
 def _came_back(folders: OpenFolders, status: os.stat_result, target: PurePath, began_ns: int | None) -> bool:
-    """Whether a file was renamed and its target's folder changed after the intent; a new mode alone is no move."""
+    """Tell whether a file was renamed and its target's folder changed after the intent; a new mode alone is no move."""
     folder = find(folders, target.parent) if target.parent.name else os.fstat(folders.open(target.parent))
     if began_ns is None or folder is None:
         return False

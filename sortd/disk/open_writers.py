@@ -1,4 +1,4 @@
-"""Whether somebody has a file open for writing: by a read lease, else by what /proc shows, else it is not known.
+"""Tell whether somebody has a file open for writing: by a read lease, else by what /proc shows, else it is not known.
 
 A read lease is refused while a writer has the file, one that only maps it too, and makes the next writer wait; Linux
 gives it to the file's owner and to CAP_LEASE, on most disks. /proc shows whose files this user may look at; that
@@ -60,7 +60,7 @@ class Answer:
     by_lease: bool
 
     def holds(self) -> bool:
-        """Whether nobody writes it still, nor waits to: a lease is called back by the next writer, who waits."""
+        """Tell whether nobody writes it still, nor waits to: a lease is called back by the next writer, who waits."""
         if self.by_lease:
             return fcntl.fcntl(self.descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK
         return _seen_in_proc(self.descriptor) is Writers.NONE
@@ -105,7 +105,7 @@ def _take_lease(descriptor: int) -> int | None:
 
 
 def _refusals_tell(descriptor: int, folder: Path | int) -> bool:
-    """Whether EAGAIN means a writer here: NFS says it of any file that the server did not delegate.
+    """Tell whether EAGAIN means a writer here: NFS says it of any file that the server did not delegate.
 
     Asked of a new file of ours that nobody else knows.
     """
@@ -151,7 +151,7 @@ def _seen_in_proc(descriptor: int) -> Writers:
 
 
 def _sees_the_machine() -> bool:
-    """Whether /proc shows every process of the machine: not so in a container, nor where others' are hidden."""
+    """Tell whether /proc shows every process of the machine: not so in a container, nor where others' are hidden."""
     try:
         return (_PROC / "self/ns/pid").stat().st_ino == _FIRST_NAMESPACE and any((_PROC / "1/fd").iterdir())
     except OSError:
@@ -173,7 +173,7 @@ def _has_open(process: Path, wanted: os.stat_result) -> bool:
 
 
 def _maps(process: Path, wanted: os.stat_result) -> bool:
-    """Whether it maps the file so that what it writes into memory gets into the file."""
+    """Tell whether it maps the file so that what it writes into memory gets into the file."""
     for line in (process / "maps").read_text("utf-8", "replace").splitlines():
         _, mode, _, _, inode, *_ = line.split(maxsplit=5)
         # Some filesystems show another device here than stat does, so the inode alone must do: in doubt it is a writer.

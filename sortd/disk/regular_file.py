@@ -1,4 +1,4 @@
-"""Plain files: told from everything else, opened without following or waiting, and known by their content.
+"""Open regular files, and nothing else, without following a link or waiting.
 
 A name in a folder may be a symlink to anywhere, a FIFO that blocks its opener for ever, or a device without end;
 whatever sortd reads is opened here.

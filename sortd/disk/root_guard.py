@@ -1,4 +1,4 @@
-"""One service alone on a library: the locks on its state directory and on its marker, and whether the root is here."""
+"""Let one service alone use a library, by locks on its state and its marker, and tell whether the root is here."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def _refuse_if_away(root: Path, *, state: Path | None) -> None:
 
 
 def is_anothers_folder(state: Path) -> bool:
-    """Whether it holds what sortd never wrote: no place for a state, which takes all rights from others."""
+    """Tell whether it holds what sortd never wrote: no place for a state, which takes all rights from others."""
     try:
         names = [entry.name for entry in os.scandir(state)]
     except OSError:
@@ -284,7 +284,7 @@ def is_anothers_folder(state: Path) -> bool:
 
 
 def is_state(folder: Path) -> bool:
-    """Whether the state of a library is kept there."""
+    """Tell whether the state of a library is kept there."""
     return all(os.path.lexists(folder / name) for name in (COPY, ROOT, LOCK))
 
 
@@ -317,7 +317,7 @@ def _refuse_if_anothers(root: Path, *, state: Path, library: str) -> None:
 
 
 def _is_copy(root: Path, state: Path) -> bool:
-    """Whether the root that the state knows still stands elsewhere."""
+    """Tell whether the root that the state knows still stands elsewhere."""
     noted = root_noted_in(state)
     try:
         return noted is not None and not noted.samefile(root) and marker_of(noted) == marker_of(root)

@@ -93,7 +93,7 @@ _READ_ONLY = 1 << 1  # BTRFS_SUBVOL_RDONLY
 
 
 def is_snapshot(path: str) -> bool:
-    """Whether the filesystem says that this folder is a snapshot: a read-only subvolume of btrfs."""
+    """Tell whether the filesystem says that this folder is a snapshot: a read-only subvolume of btrfs."""
     if sys.platform != "linux":
         return False
     try:

@@ -1,4 +1,4 @@
-"""Moves to another filesystem: a verified copy under a temporary name, which then gets its name as any move does.
+"""Move to another filesystem: a verified copy under a temporary name, which then gets its name as in any move.
 
 A child process makes the copies (`copy_verified`), for that may wait for a disk for minutes. The loop notes in the
 journal what they are, gives them their names and takes the sources away (`publish`); killed anywhere in that, it does
@@ -129,7 +129,7 @@ def withdraw(root: Path, part: str, steps: Sequence[MoveStep], *, filesystems: F
 
 
 def was_put_back(root: Path, part: str, step: MoveStep, *, fingerprint: Fingerprint, began_ns: int | None) -> bool:
-    """Whether the owner brought back what was moved: it stands at its source again, and its copy nowhere.
+    """Tell whether the owner brought back what was moved: it stands at its source again, and its copy nowhere.
 
     It is another file, though it may have the inode that the source let go. `began_ns` is when the move was intended by
     the clock of the source's filesystem, which tells then that it came later; None: nothing is concluded.
@@ -178,7 +178,7 @@ def _name(
 
 
 def _went(folders: OpenFolders, step: MoveStep, fingerprint: Fingerprint | None) -> bool:
-    """Whether its source was taken away before a kill, and its copy stands; another file may have the old name."""
+    """Tell whether its source was taken away before a kill, and its copy stands; another file may have the old name."""
     before = find(folders, step.source)
     if before is not None and identity_of(before).lasting == step.identity.lasting:
         return False
@@ -186,7 +186,7 @@ def _went(folders: OpenFolders, step: MoveStep, fingerprint: Fingerprint | None)
 
 
 def _stands(folders: OpenFolders, step: MoveStep, fingerprint: Fingerprint | None) -> bool:
-    """Whether the copy has its name: an inode number alone proves nothing, so its content is asked."""
+    """Tell whether the copy has its name: an inode number alone proves nothing, so its content is asked."""
     status, copy = find(folders, step.target), _copy_of(step)
     if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != copy.identity.size:
         return False

@@ -59,7 +59,7 @@ _DOUBTFUL = re.compile(
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether no finished file or folder is called so."""
+    """Tell whether no finished file or folder is called so."""
     lower = name.lower()
     if lower.endswith(_ENDINGS) or lower.startswith(_BEGINNINGS):
         return True
@@ -81,7 +81,7 @@ def is_recent(changed: float, *, now: float) -> bool:
 
 
 def is_fresh(path: str) -> bool:
-    """Whether what stands at a path changed of late."""
+    """Tell whether what stands at a path changed of late."""
     try:
         return is_recent(os.lstat(path).st_ctime, now=time.time())
     except OSError:
@@ -106,7 +106,7 @@ class Growing:
         self._beside = [name for name in files if name.endswith((CONTROL_FILE, *BESIDE))]
 
     def has(self, name: str) -> bool:
-        """Whether a file of this name is not done yet."""
+        """Tell whether a file of this name is not done yet."""
         if self._beside and self._is_marked(name):
             return True
         base = doubtful_base(name)

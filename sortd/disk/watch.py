@@ -1,4 +1,4 @@
-"""Filesystem events -> hints in the inbox; a hint only says where to look, and a rescan finds what no event told.
+"""Turn filesystem events into hints: a hint only says where to look, and a rescan finds what no event told.
 
 watchdog 7.1 keeps some failures to itself, so the inotify instance that it uses is made here, where they are seen: a
 watch that cannot be added (the tree is half blind then, without a word), a queue that overflowed (only logged), two
@@ -128,7 +128,7 @@ class Watcher:
         self._start()
 
     def probe(self, *, timeout_seconds: float) -> bool:
-        """Whether a file made in the root (hidden, and gone again at once) is told of in time. Raises OSError."""
+        """Tell whether a file made in the root (hidden, and gone again at once) is told of in time. Raises OSError."""
         self._probed.clear()
         with opened(self._root) as folder, beside(folder, _PROBE, b""):
             return self._probed.wait(timeout_seconds)

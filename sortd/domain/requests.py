@@ -166,7 +166,7 @@ def _is_time(value: object) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    """Whether it may name a file or folder: what the filesystem's encoding takes, and no NUL."""
+    """Tell whether it may name a file or folder: what the filesystem's encoding takes, and no NUL."""
     if not isinstance(value, str) or not value or "\0" in value:
         return False
     try:

@@ -83,7 +83,7 @@ def encoder(settings: EncoderSettings) -> Literal["clip", "builtin"]:
 
 
 def _tells(settings: EncoderSettings) -> bool:
-    """Whether what the vectors depend on can be told of the files: of a torn CLIP it cannot."""
+    """Tell whether what the vectors depend on can be told of the files: of a torn CLIP it cannot."""
     try:
         return settings.weights[0].dim() > 0 and all(weights.digest() for weights in settings.weights)
     except SortdError:
@@ -101,14 +101,14 @@ def space(settings: EncoderSettings) -> FeatureSpace:
 
 
 def extractable(part: SpacePart, settings: EncoderSettings) -> bool:
-    """Whether this very part can be extracted with these settings and the files that are there."""
+    """Tell whether this very part can be extracted with these settings and the files that are there."""
     if part.version == _builtin_version(part.extractor, settings):
         return True
     return encoder(settings) == "clip" and part.version == _clip_version(part.extractor, settings)
 
 
 def needs_networks(part: SpacePart) -> bool:
-    """Whether a part comes from pretrained networks."""
+    """Tell whether a part comes from pretrained networks."""
     return part.version.startswith("clip-")
 
 

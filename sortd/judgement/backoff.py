@@ -28,7 +28,7 @@ class Backoff:
         self._until.pop(folder, None)
 
     def waits(self, folder: PurePath, *, now: float) -> bool:
-        """Whether it is not to be tried now."""
+        """Tell whether it is not to be tried now."""
         return now < self._until.get(folder, now)
 
     def end(self, *, now: float) -> bool:

@@ -125,7 +125,7 @@ class CalibrationData:
 
     @property
     def correct(self) -> BoolVector:
-        """Whether the likeliest category is their own, [n]."""
+        """Tell whether the likeliest category is their own, [n]."""
         return np.equal(self.predicted, self.truth)
 
     def moved(self, policy: Policy) -> BoolVector:

@@ -154,7 +154,7 @@ def _on_other_names(known: Sequence[Known], seen: Sequence[Folder]) -> list[tupl
 
 
 def _is_renamed(category: Known, folder: Folder, carries: Carries, *, here: Folder | None, free: bool) -> bool:
-    """Whether the folder with a category's inode is that category.
+    """Tell whether the folder with a category's inode is that category.
 
     `here` is what has the category's own name now, if that is not another category; `free`: nothing stood under the
     folder's name, or that stands elsewhere.
@@ -167,7 +167,7 @@ def _is_renamed(category: Known, folder: Folder, carries: Carries, *, here: Fold
 
 
 def _overlap(one: CategoryName, other: CategoryName) -> bool:
-    """Whether one of two folders is the other, or lies in it."""
+    """Tell whether one of two folders is the other, or lies in it."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 

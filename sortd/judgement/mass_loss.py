@@ -9,5 +9,5 @@ SHARE = 0.2
 
 
 def is_mass_loss(vanished: int, *, stood: int) -> bool:
-    """Whether so many of the videos that stood are more than go at once by themselves."""
+    """Tell whether so many of the videos that stood are more than go at once by themselves."""
     return vanished > max(AT_LEAST, SHARE * stood)

@@ -83,7 +83,7 @@ def mean_of_outsiders(known: Vector, unsorted: Vector, share: float) -> float:
 
 
 def are_far(known: Vector, imagined: Vector, unsorted: Vector, share: float) -> bool:
-    """Whether the outsiders among the unsorted are plainly less like any category than the imagined ones are.
+    """Tell whether the outsiders among the unsorted are plainly less like any category than the imagined ones are.
 
     All are likenesses. Less than the least of ten imagined ones have counts as that much: a few that are like nothing
     at all say nothing of the others, which may be the harder ones.

@@ -31,7 +31,7 @@ class Settler:
         return True
 
     def waits_for(self, path: PurePath) -> bool:
-        """Whether the path is to be shown again."""
+        """Tell whether the path is to be shown again."""
         return path in self._since
 
     def due(self, now: float) -> tuple[PurePath, ...]:

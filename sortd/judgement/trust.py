@@ -37,7 +37,7 @@ class CategoryFeedback:
 
 
 def stopped(feedback: CategoryFeedback, *, target_precision: float) -> bool:
-    """Whether the owner's word leaves no hope that a category keeps its target.
+    """Tell whether the owner's word leaves no hope that a category keeps its target.
 
     So many wrong ones would be a chance of less than one in twenty if it did.
     """

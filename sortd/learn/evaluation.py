@@ -108,7 +108,7 @@ class Drawn:
         )
 
     def keeps(self, target: float) -> bool:
-        """Whether the moves are not fewer right than promised, by a one-sided binomial test at 5 %."""
+        """Tell whether the moves are not fewer right than promised, by a one-sided binomial test at 5 %."""
         moves = int(self.moved.sum())
         share = _share(self.right & self.inside, self.moved, self.weights)
         if share is None:

@@ -45,7 +45,7 @@ class _Rows(sqlite3.Cursor):
 
 
 def clear_line(error: sqlite3.DatabaseError) -> Exception:
-    """Turn an error into one clear line: the disk is full, failing or gone, or the file damaged; bugs stay as they are."""
+    """Turn an error into one clear line: the disk is full, failing or gone, or the file damaged; bugs are left."""
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
         return error
     damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE or "decode to UTF-8" in str(error)

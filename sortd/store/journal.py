@@ -64,12 +64,12 @@ class Move:
 
     @property
     def asked_for(self) -> bool:
-        """Whether the owner asked for it: a move back, or one into a category."""
+        """Tell whether the owner asked for it: a move back, or one into a category."""
         return self.undoes is not None or self.placed_by is Placer.OWNER
 
     @property
     def copied(self) -> bool:
-        """Whether its copies are made and verified, so that they may get their names."""
+        """Tell whether its copies are made and verified, so that they may get their names."""
         return all(step.copy is not None for step in self.steps)
 
 

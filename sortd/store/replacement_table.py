@@ -54,7 +54,7 @@ class ReplacementTable:
         )
 
     def waits(self, video: Fingerprint) -> bool:
-        """Whether it is not yet known what a video is."""
+        """Tell whether it is not yet known what a video is."""
         return self._db.one("SELECT 1 FROM successions WHERE fingerprint = ? LIMIT 1", video) is not None
 
     def candidates(self) -> list[ReplacementCandidate]:

@@ -133,7 +133,7 @@ class VideoIndex:
         return [Fingerprint(row[0]) for row in rows if row[1] is not None]
 
     def lost_meanwhile(self) -> bool:
-        """Whether anything was lost since the last scan began."""
+        """Tell whether anything was lost since the last scan began."""
         return self._db.one("SELECT 1 FROM files WHERE gone = 1 LIMIT 1") is not None
 
     def vanished(self) -> tuple[int, int]:
@@ -228,7 +228,7 @@ class VideoIndex:
             )
 
     def holds_labels(self, folder: Folder) -> bool:
-        """Whether videos that the owner filed are held to this folder, to one below it, or stand there."""
+        """Tell whether videos that the owner filed are held to this folder, to one below it, or stand there."""
         name = blob(folder.name)
         below = name + b"/", name + b"0"  # the byte after "/"
         row = self._db.one(

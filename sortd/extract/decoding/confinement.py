@@ -239,7 +239,7 @@ def _capabilities() -> int:
 
 
 def _can_become_nobody() -> bool:
-    """Whether this is root with the privileges that it takes.
+    """Tell whether this is root with the privileges that it takes.
 
     CAP_KILL too: the kernel lets a process end with its parent only if the parent might have killed it.
     """

@@ -42,12 +42,12 @@ class Confinement:
 
     @property
     def filtered(self) -> bool:
-        """Whether the filter of system calls holds: all that was tried is refused by it."""
+        """Tell whether the filter of system calls holds: all that was tried is refused by it."""
         return "seccomp" not in self.missing and not self.possible
 
     @property
     def holds(self) -> bool:
-        """Whether a file that takes its decoder over is kept from the owner's other files."""
+        """Tell whether a file that takes its decoder over is kept from the owner's other files."""
         return (self.filtered or self.landlock > 0) and OPEN_FILES not in self.possible
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ def attempts_that_succeed(server: int) -> tuple[str, ...]:
 
 
 def calls_are_filtered() -> bool:
-    """Whether a call that never fails does: only a filter of system calls can bring that about."""
+    """Tell whether a call that never fails does: only a filter of system calls can bring that about."""
     return int(ctypes.CDLL(None).getppid()) < 0
 
 

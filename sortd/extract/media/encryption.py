@@ -45,7 +45,7 @@ _TS_PACKETS = 5_000
 
 
 def is_encrypted(file: BinaryIO) -> bool:
-    """Whether the container says that its pictures are encrypted; what is broken in it says nothing.
+    """Tell whether the container says that its pictures are encrypted; what is broken in it says nothing.
 
     The file's position is afterwards what it was.
     """
@@ -126,7 +126,7 @@ def _number(head: bytes, position: int) -> tuple[int, int]:
 
 
 def _is_scrambled(head: bytes) -> bool:
-    """Whether most packets of an MPEG transport stream that carry anything say that they are scrambled."""
+    """Tell whether most packets of an MPEG transport stream that carry anything say that they are scrambled."""
     for size in _TS_SIZES:
         for first in range(min(size, len(head))):
             if all(head[first + size * k : first + size * k + 1] == bytes([_TS_SYNC]) for k in range(5)):

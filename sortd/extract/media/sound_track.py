@@ -43,7 +43,7 @@ def sound_track_of(container: InputContainer) -> AudioStream | None:
 
 
 def is_locked(track: AudioStream) -> bool:
-    """Whether what the track says of itself is that it is encrypted; of others its packets say so."""
+    """Tell whether what the track says of itself is that it is encrypted; of others its packets say so."""
     return "enc_key_id" in track.metadata or track.codec_context.codec_tag in {"enca", "drms"}
 
 

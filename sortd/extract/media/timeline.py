@@ -43,7 +43,7 @@ class Timeline:
 
     @property
     def foreseeable(self) -> bool:
-        """Whether each stamp should turn into one frame."""
+        """Tell whether each stamp should turn into one frame."""
         return (
             self.plain
             and len(self.keys) > 0

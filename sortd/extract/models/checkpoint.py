@@ -50,7 +50,7 @@ def width(path: Path) -> int:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether it is a program of TorchScript, as CLIP is published, and no plain file of numbers."""
+    """Tell whether it is a program of TorchScript, as CLIP is published, and no plain file of numbers."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())

@@ -42,7 +42,7 @@ class DevicePolicy:
 
     @property
     def half(self) -> bool:
-        """Whether float16 serves here: on CUDA, in the fast class."""
+        """Tell whether float16 serves here: on CUDA, in the fast class."""
         return self._fast and self.device.type == "cuda"
 
     def give_up_half(self) -> None:

@@ -15,5 +15,5 @@ SHORTEST = 464
 
 
 def has_voice(sound: Waveform) -> bool:
-    """Whether there may be a voice in it."""
+    """Tell whether there may be a voice in it."""
     return len(sound) >= SHORTEST and bool(max(sound.max(), -sound.min()) >= SILENCE)

@@ -66,7 +66,7 @@ class Weights:
         return cache / self.kind / self.file
 
     def present(self) -> bool:
-        """Whether a file stands there that may be read and has the published size (its own: any at all)."""
+        """Tell whether a file stands there that may be read and has the published size (its own: any at all)."""
         path = self.path()
         try:
             status = path.stat()
@@ -102,7 +102,7 @@ def whisper_weights(model: str) -> Weights:
 
 
 def intact(weights: Weights) -> bool:
-    """Whether the whole file, read from end to end, is the published one; that takes seconds for a large one."""
+    """Tell whether the whole file, read from end to end, is the published one; that takes seconds for a large one."""
     if not weights.present():
         return False
     try:

@@ -42,7 +42,7 @@ class WhisperTranscriber:
 
     @torch.inference_mode()
     def _gives_numbers(self) -> bool:
-        """Whether the network gives any for silence; one that is none of Whisper's is believed."""
+        """Tell whether the network gives any for silence; one that is none of Whisper's is believed."""
         if not isinstance(self._network, whisper.Whisper):
             return True
         silence = torch.zeros((1, self._network.dims.n_mels, 2 * self._network.dims.n_audio_ctx))
