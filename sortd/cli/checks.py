@@ -1,4 +1,4 @@
-"""Is everything as it must be? Each finding with what to do about it."""
+"""`sortd check`: look for faults in all that sortd needs, and say what to do about each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demonstration: a real service on a small library of made-up clips, and an owner who files some of them."""
+"""`sortd demo`: a real service on a small library of made-up clips, and an owner who files some of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small made-up clips in plainly different families, for `sortd demo` and the tests: nothing to download or to own."""
+"""Make small clips of plainly different families, for `sortd demo` and the tests: nothing to download or to own."""
 
 from __future__ import annotations
 

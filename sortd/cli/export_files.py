@@ -1,4 +1,4 @@
-"""What is known of a library as seven files for notebooks and scripts: the only home of matplotlib.
+"""Write what is known of a library as seven files for notebooks and scripts: the only home of matplotlib.
 
 The files are made in a folder of their own beside their places and renamed when all of them are whole, so that an
 export that fails leaves an earlier one as it was.

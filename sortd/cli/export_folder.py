@@ -1,4 +1,4 @@
-"""Where `sortd export` may write: into a folder of its own, and over nothing but what an earlier export wrote there."""
+"""Tell where `sortd export` may write: into a folder of its own, and over nothing but an earlier export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pretrained weights that the settings want: what is there of them, and fetching the rest."""
+"""`sortd models`: which pretrained files are there, and fetching the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which library, and what in it, a command line means."""
+"""Resolve which library, and what in it, a command line means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the service, and asking it: `run`, `run --once`, and every command that changes something."""
+"""Run the service, or ask it: `run`, `run --once`, and every command that changes something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sortd as a service of its owner alone: a systemd user unit, or a launchd agent on macOS, for one library."""
+"""Install sortd as a service of its owner alone: a systemd user unit, or a launchd agent on macOS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command about what is unsorted and could be a folder of its own."""
+"""`sortd suggest`: which unsorted videos could be a folder of their own."""
 
 from __future__ import annotations
 

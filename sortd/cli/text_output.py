@@ -1,4 +1,4 @@
-"""From plain values to text for people: lines of any length, for a name is never cut to fit a column."""
+"""Print plain values as text for people; lines have any length, for a name is never cut to fit a column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which extractors there are, what they are made of, and how each is loaded. Nothing heavy is imported here."""
+"""Know which extractors there are, what each is made of, and how it is loaded. Nothing heavy is imported here."""
 
 from __future__ import annotations
 

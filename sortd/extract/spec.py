@@ -1,4 +1,4 @@
-"""What an extractor is: what it wants out of a file, what it gets, and what it gives."""
+"""Define what an extractor is: what it wants from a file, what it gets, and what it gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which undecided videos the owner's word would teach most about.
+"""Rank the undecided videos by how much the owner's word on them would teach.
 
 Uncertainty sampling: Lewis and Gale, "A sequential algorithm for training text classifiers" (1994); by the margin:
 Scheffer, Decomain and Wrobel, "Active hidden Markov models for information extraction" (2001).

@@ -1,4 +1,4 @@
-"""When a folder that refused is tried again: after pauses that grow, and not for each file that is meant for it."""
+"""Tell when a folder that refused is tried again: after pauses that grow, and not for each file meant for it."""
 
 from __future__ import annotations
 

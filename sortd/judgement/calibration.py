@@ -1,4 +1,4 @@
-"""From predictions on examples held out of training to the limits that keep the promised precision.
+"""Set the limits that keep the promised precision, from predictions on examples held out of training.
 
 Temperature: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
 Risk in expectation: Angelopoulos, Bates, Fisch, Lei and Schuster, "Conformal risk control" (2022).

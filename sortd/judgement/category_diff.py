@@ -1,4 +1,4 @@
-"""Which folders known are which folders seen: the same, renamed, new or gone.
+"""Match known folders with those seen on disk: the same, renamed, new or gone.
 
 A category is its folder's (device, inode), so a rename costs nothing and teaches nothing. Inodes are believed only
 where they cannot mislead: file systems hand a freed inode to the next folder made, and a restored backup shuffles all.

@@ -1,4 +1,4 @@
-"""What a training tells of each category: how it fared, why it gets no automatic moves, what may be misfiled in it.
+"""Report on each category after a training: how it fared, why it gets no automatic moves, what may be misfiled.
 
 Slips: Brodley and Friedl, "Identifying mislabeled training data" (1999).
 """

@@ -1,4 +1,4 @@
-"""Who may do what with a file, and whether a copy of it on another filesystem lets everybody do as before."""
+"""Tell whether a copy of a file on another filesystem lets everybody do with it what they could before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many labels it may take until a folder moves, and when the backlog will be gone."""
+"""Forecast how many labels it takes until a folder moves, and when the backlog will be gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a group of videos could be called: by the words that its videos share and the others lack."""
+"""Suggest what a group of videos could be called, by words that its videos share and the others lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The brake on mass disappearance: a failed sync or a slip of the hand is not taken for the owner's wish."""
+"""Tell when too many videos are missing at once: a failed sync or a slip of the hand is not the owner's wish."""
 
 from __future__ import annotations
 

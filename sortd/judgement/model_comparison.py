@@ -1,4 +1,4 @@
-"""Whether what was learned anew (the challenger) may take the place of the classifier that serves (the champion).
+"""Tell whether a new classifier (the challenger) may replace the one that serves (the champion).
 
 Both are asked of the same labels, and each of a label that it has not learned from. A label since the champion counts
 only where it contradicts the champion: where it agrees, the champion may owe that to a clip of the same afternoon,

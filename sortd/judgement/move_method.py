@@ -1,4 +1,4 @@
-"""How files are moved within a filesystem: by what it was seen to do, and not at all where nothing is safe."""
+"""Choose how files are moved within a filesystem, by what it was seen to do; nothing is moved where that is unsafe."""
 
 from __future__ import annotations
 

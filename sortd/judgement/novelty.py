@@ -1,4 +1,4 @@
-"""How the new videos differ from the filed ones: how many belong to no category, how those look, how hard the rest are.
+"""Estimate how new videos differ from filed ones: how many belong to no category, how those look, how hard others are.
 
 Share of outsiders: Blanchard, Lee and Scott, "Semi-supervised novelty detection" (2010).
 Weights that give a mean: Hainmueller, "Entropy balancing for causal effects" (2012).

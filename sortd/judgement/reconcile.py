@@ -1,4 +1,4 @@
-"""What did the owner do? Worked out by comparing where a video is held to be with where it stands, never from events.
+"""Work out what the owner did: compare where the index holds a video to be with where it stands, ask no events.
 
 The form is that of a synchroniser that trusts a status file over a stream of events: gather, compare, then act.
 """

@@ -1,4 +1,4 @@
-"""Whether a file that takes the place of another is that video still: re-encoded, in another container, edited tags.
+"""Tell whether a file in the place of another is the same video: re-encoded, in another container, edited tags.
 
 Whoever replaces a video writes the new one beside it, under its stem or its very name, and takes the old one away. The
 name proves nothing (another episode may be saved over it), so length and pictures must agree.

@@ -1,4 +1,4 @@
-"""Which touched paths have stopped changing: a file is taken only when it has been still for the quiet time."""
+"""Tell which touched paths have stopped changing: a file is taken only when it has been still for the quiet time."""
 
 from __future__ import annotations
 

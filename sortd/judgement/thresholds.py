@@ -1,4 +1,4 @@
-"""Where a threshold can be set, and how sure it is that the promised precision is kept."""
+"""Set thresholds, and tell how sure it is that the promised precision is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a category's moves so far entitle the next one to: a wrong classifier may misfile ten, not a thousand."""
+"""Tell what a category's past moves entitle the next one to: a wrong classifier may misfile ten, not a thousand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what an extractor gave are numbers to compare by: a network may give none for a video, or for all."""
+"""Tell whether what an extractor gave can be compared: a network may give no numbers for a video, or for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the sorter would have fared over the owner's own filing order: always asked before it is told.
+"""Replay the owner's own filing order: each video is predicted before it is learned from.
 
 Time runs from the first video to the last. The classifier of each moment decides whatever stands unsorted then, as in
 life: a video from when it came until the owner filed it, one that belongs nowhere for ever. Its first move counts. What

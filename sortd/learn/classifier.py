@@ -1,4 +1,4 @@
-"""What was learned, as plain numpy arrays: it predicts, and is saved and loaded without pickle.
+"""The trained classifier, as plain numpy arrays: it predicts, and is saved and loaded without pickle.
 
 The daemon imports this file, so it needs no scikit-learn; `train` fits the arrays and a test holds both to the same
 probabilities.

@@ -1,4 +1,4 @@
-"""The kinds of classifier that are tried, each fitted with scikit-learn and kept as plain layers."""
+"""Fit each kind of classifier that is tried, with scikit-learn, and keep it as plain layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the unsorted videos are plainly of one kind, where nobody has filed any of that kind yet.
+"""Find unsorted videos that are plainly of one kind of which nobody has filed any yet.
 
 Average linkage (Sokal and Michener, 1958) on what sets videos apart: their likeness after the middle of all of them is
 taken away. What no family stands out in has none: random vectors are alike by nothing then.

@@ -1,4 +1,4 @@
-"""What is predicted for videos by classifiers that know neither them nor their like.
+"""Predict videos by classifiers that have seen neither them nor their like.
 
 Two views of the same labels: held out one fold at a time they are videos that belong; with their whole category left
 out they are outsiders, whose like can be had from any library, though nobody ever passed a video over in it.

@@ -1,4 +1,4 @@
-"""Rows of numbers with the names of their categories, as a file of embeddings holds them."""
+"""Read a file of embeddings: rows of numbers with the names of their categories."""
 
 from __future__ import annotations
 

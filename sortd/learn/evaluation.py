@@ -1,4 +1,4 @@
-"""How good the sorter is: draws of a few examples a category, judged by the very code that trains and decides.
+"""Measure how good the sorter is: draws of a few examples a category, judged by the code that trains and decides.
 
 In each draw some examples are filed, some outsiders passed over, and the test rows come as the stream of new videos:
 without their names they are also the unsorted videos that a training may look at.

@@ -1,4 +1,4 @@
-"""Which examples are held out together, so that none is predicted by what has seen it or its like.
+"""Choose which examples are held out together, so that none is predicted by what has seen it or its like.
 
 Near-duplicates always are. Clips of one afternoon (a *series*) are too, where new videos are not: how near they must
 be to each other to count as one is set so that held-out examples look as new as the unsorted videos do.

@@ -1,4 +1,4 @@
-"""A folder's name as one more example of it, where the encoder has words and pictures in one space.
+"""Use a folder's name as one more example of it, where the encoder has words and pictures in one space.
 
 Pictures and words lie apart there, each in a cone of their own (Liang, Zhang, Kwon, Yeung and Zou, "Mind the gap",
 2022), so the names are shifted to where the pictures are: what a name differs by from the other names is added to the

@@ -1,4 +1,4 @@
-"""From the index to what `sortd export` writes."""
+"""Gather from the index what `sortd export` writes."""
 
 from __future__ import annotations
 

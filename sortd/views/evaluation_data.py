@@ -1,4 +1,4 @@
-"""What `sortd evaluate` measures on: a library's labels, or its owner's filing order."""
+"""Gather what `sortd evaluate` measures on: a library's labels, or its owner's filing order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What could be a new folder: groups among the unsorted, numbered as they were shown last."""
+"""Suggest new folders: groups among the unsorted videos, numbered as they were shown last."""
 
 from __future__ import annotations
 

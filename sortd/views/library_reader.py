@@ -1,4 +1,4 @@
-"""A library opened for reading, as commands do.
+"""Open a library for reading, as commands do.
 
 Each question to the index is a snapshot of its own, over as soon as its rows are there: a reader that computes for
 minutes, or prints to a pager, never holds up what the service commits. So two questions may be of two moments, and

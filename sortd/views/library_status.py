@@ -1,4 +1,4 @@
-"""What `sortd status` tells: the library as a whole, as plain JSON values with the contract's names."""
+"""Tell what `sortd status` shows: the library as a whole, as plain JSON values with the contract's names."""
 
 from __future__ import annotations
 

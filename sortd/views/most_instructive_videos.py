@@ -1,4 +1,4 @@
-"""What `sortd preview --closest` shows: the undecided videos whose filing would teach most."""
+"""Tell what `sortd preview --closest` shows: the undecided videos whose filing would teach most."""
 
 from __future__ import annotations
 

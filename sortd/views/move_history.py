@@ -1,4 +1,4 @@
-"""The moves of a library, newest last, as plain values with the contract's names."""
+"""Tell the moves of a library, as plain values with the contract's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would be done with each undecided video now."""
+"""Tell what would be done with each undecided video now."""
 
 from __future__ import annotations
 

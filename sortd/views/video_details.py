@@ -1,4 +1,4 @@
-"""What is known of one video, and which labels may be misfiled."""
+"""Tell what is known of one video, and which labels may be misfiled."""
 
 from __future__ import annotations
 

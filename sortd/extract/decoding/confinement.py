@@ -1,4 +1,4 @@
-"""What a decoding process gives up before it reads a stranger's file: step by step, each with its reason.
+"""Take from a decoding process, step by step, all that it does not need before it reads a stranger's file.
 
 A process of nobody else's could take the file over. Then it can still use its processor and memory up to its limits,
 read this one file and lie in its answer; nothing else. Each step closes what others close too, so that a kernel that

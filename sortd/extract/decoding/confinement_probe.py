@@ -1,4 +1,4 @@
-"""What a confined child can do when it tries: what a step returned is not believed."""
+"""Try what a confined process can do: what each step of confinement returned is not believed."""
 
 from __future__ import annotations
 

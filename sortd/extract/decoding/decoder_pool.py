@@ -1,4 +1,4 @@
-"""One disposable child for each file: what hostile bytes can crash, hang or flood is only the process that reads them.
+"""Decode each file in a process of its own: hostile bytes can crash, hang or flood only the one that reads them.
 
 A warm server (`sortd.extract.decoding.sandbox`) forks the children, so that each costs milliseconds. Python's own
 fork server will not do: it runs the program's main module again in every child, and gives each child the pipe that

@@ -1,4 +1,4 @@
-"""Where a file is decoded: a process that keeps what decoding takes and gives up all else.
+"""Decode a file in a process that keeps what decoding takes and gives up all else.
 
 It runs in the decoder's children (`sortd.extract.decoding.decoder_pool`), and in the warm server that forks them.
 """

@@ -1,4 +1,4 @@
-"""The system calls that a decoding process may make, as a program for Linux's seccomp filter.
+"""List the system calls that a decoding process may make, as a program for Linux's seccomp filter.
 
 The kernel runs the program for each call. What decoding needs is allowed, what only an attacker would try ends the
 process, and all else fails with EPERM, as on a system that lacks it: a newer FFmpeg or libc that probes goes on.

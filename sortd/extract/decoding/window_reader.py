@@ -1,4 +1,4 @@
-"""What a decoding child says: messages of JSON, each after its length, then bare numbers. None of it is believed.
+"""Read what a decoding process sends: JSON messages, each after its length, then numbers. None of it is believed.
 
 A hostile file may have taken the child over. Before a byte is taken, what was announced must be what was asked for, and
 no larger than a decoder gives; whatever else comes ends as one error.

@@ -1,4 +1,4 @@
-"""The built-in encoder's ear: statistics of a sound that tell speech from music from traffic, and not what is said.
+"""Measure a sound without a network: statistics that tell speech from music from traffic, but not what is said.
 
 Methods: mel bands, modulation and band statistics after McDermott and Simoncelli (2011), pitch by autocorrelation.
 """

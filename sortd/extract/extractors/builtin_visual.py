@@ -1,4 +1,4 @@
-"""The built-in encoder: `visual` and `speech` without weights, out of classical measurements of picture and sound.
+"""The built-in encoder: `visual` and `speech` without weights, from classical measurements of picture and sound.
 
 Each half is a row of groups of numbers. A group is centred on what general footage measures and then bounded, so no
 group drowns the rest, and clips that have nothing in common stand at right angles instead of side by side.

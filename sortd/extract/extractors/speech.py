@@ -1,4 +1,4 @@
-"""What is said in a film: Whisper's transcript, and the vector that CLIP gives its first 77 tokens."""
+"""The `speech` extractor: Whisper's transcript, and the vector that CLIP gives its first 77 tokens."""
 
 from __future__ import annotations
 

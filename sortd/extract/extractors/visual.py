@@ -1,4 +1,4 @@
-"""What a film shows, in CLIP's eyes: the mean of the vectors of evenly spaced frames."""
+"""The `visual` extractor: the mean of CLIP's vectors of evenly spaced frames."""
 
 from __future__ import annotations
 

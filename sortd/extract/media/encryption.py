@@ -1,4 +1,4 @@
-"""Whether a film is encrypted, where FFmpeg does not tell: to its decoders cipher text is broken pictures."""
+"""Tell whether a film is encrypted where FFmpeg does not: to its decoders cipher text is broken pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures and sound out of an open video file: exact frames, found by their time stamps, and 16 kHz sound.
+"""Read exact frames, found by their time stamps, and 16 kHz sound from an open video file.
 
 One pass lists the time stamps and decodes the sound; then only what leads from a key frame to a wanted frame is
 decoded. Where a film does not decode as its packets foretell, all of it is decoded instead: slower, the same pictures.

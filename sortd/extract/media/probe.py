@@ -1,4 +1,4 @@
-"""Opening a video file within limits, and finding the film in it."""
+"""Open a video file within limits, and find the film in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sound of a film: mono, 16 kHz, as long as it is wanted."""
+"""Decode the sound track of a film: mono, 16 kHz, as much as is wanted."""
 
 from __future__ import annotations
 

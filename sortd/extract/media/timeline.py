@@ -1,4 +1,4 @@
-"""Which packets of a film must be decoded to see the frames that are wanted: values in, values out, no file."""
+"""Plan which packets of a film are decoded to see the frames that are wanted; pure, without a file."""
 
 from __future__ import annotations
 

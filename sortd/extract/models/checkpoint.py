@@ -1,4 +1,4 @@
-"""What can be told of a checkpoint file without torch, and without running anything that stands in it."""
+"""Read what can be told of a checkpoint file without torch, and without running anything in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the networks compute, and what is done when memory runs out there."""
+"""Choose where the networks compute, and what is done when memory runs out there."""
 
 from __future__ import annotations
 

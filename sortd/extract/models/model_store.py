@@ -1,4 +1,4 @@
-"""The pretrained networks, each loaded once, when it is first asked for."""
+"""Load each pretrained network once, when it is first asked for."""
 
 from __future__ import annotations
 

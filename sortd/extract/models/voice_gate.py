@@ -1,4 +1,4 @@
-"""Does a sound hold a voice? Whoever is in doubt says yes: a needless look costs seconds, a missed word costs the word.
+"""Tell whether a sound may hold a voice. In doubt it says yes: listening costs seconds, a missed word the word.
 
 For now only what nobody could hear is ruled out.
 """

@@ -1,4 +1,4 @@
-"""Which pretrained files are wanted, where they lie, what they must hold, and how they are fetched.
+"""Know which pretrained files are wanted, where they lie and what they must hold, and fetch them.
 
 They lie where the libraries themselves look for them, so that what an owner has already is found and nothing is kept
 twice. The daemon and every command ask here, so only the standard library is imported; asking costs a look at a file's
