@@ -346,7 +346,7 @@ class Engine:
             # Before any look, so that a move half noted is never taken for the owner's.
             self.scanner.spare(self.moves.recover())
         self.pending_decisions.add(
-            clip for clip in self.scanner.step(now) if self.decision_inputs.unsorted(clip) is not None
+            video for video in self.scanner.step(now) if self.decision_inputs.unsorted(video) is not None
         )
         self.retraining.notice(now)
         self._request_handler.step(now=now)

@@ -55,11 +55,11 @@ class GroupAcceptance:
             raise MoveRefused(f"{name!r} can be no category: it is hidden, ignored or deeper than `[library] levels`")
         if self._library.hands_off(PurePath(category)):
             raise MoveRefused(f"a .nosort asks to leave {category} alone")
-        if not any(self._decision_inputs.unsorted(Fingerprint(clip)) for clip in videos.values()):
+        if not any(self._decision_inputs.unsorted(Fingerprint(video)) for video in videos.values()):
             raise MoveRefused("none of these is unsorted any more; `sortd suggest` shows what there is now")
         self._make(category)
         return category, [
-            (PurePath(path), partial(self._file, Fingerprint(clip), category)) for path, clip in videos.items()
+            (PurePath(path), partial(self._file, Fingerprint(video), category)) for path, video in videos.items()
         ]
 
     def _make(self, category: CategoryName) -> None:
@@ -71,9 +71,9 @@ class GroupAcceptance:
         if folder is not None:
             self._scanner.know(folder)
 
-    def _file(self, clip: Fingerprint, category: CategoryName) -> Move:
-        sighting = self._decision_inputs.unsorted(clip)
-        if sighting is None or self._store.videos.record(clip).home is not None:
+    def _file(self, video: Fingerprint, category: CategoryName) -> Move:
+        sighting = self._decision_inputs.unsorted(video)
+        if sighting is None or self._store.videos.record(video).home is not None:
             raise MoveRefused("it is not unsorted any more")
         if self._library.hands_off(sighting.path):
             raise MoveRefused("a .nosort asks to leave it alone")

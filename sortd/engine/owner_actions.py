@@ -28,49 +28,49 @@ class OwnerActions:
         """Return the locations of these sightings."""
         return frozenset(self._library.place(sighting.path) for sighting in sightings)
 
-    def record(self, clip: Fingerprint, before: Locations) -> bool:
+    def record(self, video: Fingerprint, before: Locations) -> bool:
         """Note what the owner did with a video that stood there before; return whether a label changed."""
         index = self._store.videos
-        sightings = index.sightings(clip, resting=True)
-        record = index.record(clip)
+        sightings = index.sightings(video, resting=True)
+        record = index.record(video)
         fact = reconcile(record, before, self.standing(sightings))
         if fact is None:
             return False
-        kept_from = index.kept_from(clip)
+        kept_from = index.kept_from(video)
         index.keep(apply(record, fact))
-        self._tell_fact(fact, clip, sightings, kept_from)
+        self._tell_fact(fact, video, sightings, kept_from)
         return record.placed_by is Placer.OWNER or not isinstance(fact, Withdrawn | Returned)
 
     def _tell_fact(
-        self, fact: Fact, clip: Fingerprint, sightings: tuple[Sighting, ...], kept_from: CategoryName | None
+        self, fact: Fact, video: Fingerprint, sightings: tuple[Sighting, ...], kept_from: CategoryName | None
     ) -> None:
         match fact:
             case Labelled(category, None):
                 path = self._path_in(sightings, category)
                 self._tell("labelled", path=path, category=category)
-                self._note(VideoLabelled(clip, category, path, kept_from))
-                self._store.track_record.filed(clip, category, kept_from=kept_from)
+                self._note(VideoLabelled(video, category, path, kept_from))
+                self._store.track_record.filed(video, category, kept_from=kept_from)
             case Labelled(category, was, placer):
                 path = self._path_in(sightings, category)
                 self._tell("corrected", path=path, was=was, category=category)
-                self._note(VideoCorrected(clip, was, category, path))
-                self._taken_out(clip, was, placer)
-                self._store.track_record.filed(clip, category, kept_from=None)
+                self._note(VideoCorrected(video, was, category, path))
+                self._taken_out(video, was, placer)
+                self._store.track_record.filed(video, category, kept_from=None)
             case Withdrawn(category, placer):
                 self._tell("withdrawn", path=self._path_in(sightings, None), category=category)
-                self._note(VideoWithdrawn(clip, category))
-                self._taken_out(clip, category, placer)
+                self._note(VideoWithdrawn(video, category))
+                self._taken_out(video, category, placer)
             case Confirmed(category):
                 path = self._path_in(sightings, category)
                 self._tell("confirmed", path=path, category=category)
-                self._note(PlacementConfirmed(clip, category, path))
+                self._note(PlacementConfirmed(video, category, path))
                 self._store.track_record.confirmed(category)
             case Returned():
-                self._note(VideoReturned(clip))
+                self._note(VideoReturned(video))
 
-    def _taken_out(self, clip: Fingerprint, category: CategoryName | None, placer: Placer | None) -> None:
+    def _taken_out(self, video: Fingerprint, category: CategoryName | None, placer: Placer | None) -> None:
         if placer is Placer.SORTD and category is not None:
-            self._store.track_record.taken_out(clip, category, unconfirmed=True, now=self._wall())
+            self._store.track_record.taken_out(video, category, unconfirmed=True, now=self._wall())
 
     def _path_in(self, sightings: tuple[Sighting, ...], category: CategoryName | None) -> PurePath:
         return next(s.path for s in sightings if self._library.category_of(s.path) == category)

@@ -84,9 +84,9 @@ class PendingDecisions:
         self._doubted.clear()
         self.add_all()
 
-    def add(self, clips: Iterable[Fingerprint]) -> None:
+    def add(self, videos: Iterable[Fingerprint]) -> None:
         """Have these videos decided anew: what is known of them changed."""
-        self._waiting.update(dict.fromkeys(clips))
+        self._waiting.update(dict.fromkeys(videos))
 
     def add_all(self) -> None:
         """Have every unsorted video decided anew: the classifier or the policy changed."""
@@ -115,23 +115,23 @@ class PendingDecisions:
         if self._refusals.end(now=now):
             self.add(self._store.videos.left_for((Reason.MOVE_REFUSED,)))
         if self._behind and not self._moves.copies():
-            clip = next(iter(self._behind))
-            del self._behind[clip]
-            self.add([clip])
-        for clip in [clip for clip, _ in zip(self._waiting, range(AT_ONCE), strict=False)]:
-            del self._waiting[clip]
+            video = next(iter(self._behind))
+            del self._behind[video]
+            self.add([video])
+        for video in [video for video, _ in zip(self._waiting, range(AT_ONCE), strict=False)]:
+            del self._waiting[video]
             try:
-                self._decide(clip, now)
+                self._decide(video, now)
             except (SortdError, DatabaseError):
                 raise
             except Exception as problem:  # noqa: BLE001 - whatever is wrong with one video is that video's problem
-                self._tell_unforeseen(clip, problem)
+                self._tell_unforeseen(video, problem)
 
-    def _tell_unforeseen(self, clip: Fingerprint, problem: Exception) -> None:
+    def _tell_unforeseen(self, video: Fingerprint, problem: Exception) -> None:
         why = f"{type(problem).__name__}: {problem}"
-        if self._unforeseen.get(clip) != why:
-            self._unforeseen[clip] = why
-            for sighting in self._store.videos.sightings(clip):
+        if self._unforeseen.get(video) != why:
+            self._unforeseen[video] = why
+            for sighting in self._store.videos.sightings(video):
                 self._tell("not_looked_at", path=sighting.path, why=why)
 
     def land(self, copied: FilesCopied, entry: Move, now: float) -> None:
@@ -200,34 +200,34 @@ class PendingDecisions:
             self._refusals.forgive()
             self.add_all()
 
-    def _decide(self, clip: Fingerprint, now: float) -> None:
-        if clip in {entry.fingerprint for entry in self._moves.copies()}:
+    def _decide(self, video: Fingerprint, now: float) -> None:
+        if video in {entry.fingerprint for entry in self._moves.copies()}:
             return
-        inputs = self._decision_inputs.read(clip, now=self._wall())
+        inputs = self._decision_inputs.read(video, now=self._wall())
         if inputs is None or inputs.fault is not None:
             return
         decided = verdict(inputs)
         if isinstance(decided.decision, MoveTo):
-            left = self._move(clip, decided.decision, now)
+            left = self._move(video, decided.decision, now)
             if left is not None:
-                self._note(clip, decided, left)
+                self._note(video, decided, left)
         elif decided.decision.reason is not Reason.PENDING:
-            self._note(clip, decided, _Left(decided.decision))
+            self._note(video, decided, _Left(decided.decision))
 
-    def _move(self, clip: Fingerprint, move: MoveTo, now: float) -> _Left | None:
+    def _move(self, video: Fingerprint, move: MoveTo, now: float) -> _Left | None:
         """Make a move, or let it wait for its turn; return why it was not made, else None."""
         category = move.category
         if self.paused:
             return _Left(Leave(Reason.PAUSED, category))
         if self._observe:
             return _Left(Leave(Reason.OBSERVE_MODE, category))
-        sighting = self._decision_inputs.unsorted(clip)
+        sighting = self._decision_inputs.unsorted(video)
         if sighting is None:
             return None
         if self._refusals.hold(sighting.path, sighting.path.parent, PurePath(category), now=now):
             return _Left(Leave(Reason.MOVE_REFUSED, category), told=True)
         if category in {entry.category for entry in self._moves.copies()}:
-            self._behind[clip] = None
+            self._behind[video] = None
             return None
         return self._attempt(lambda: self._moves.file(sighting, move), category, now)
 
@@ -249,11 +249,11 @@ class PendingDecisions:
             self._refusals.accept(source, source.parent, PurePath(category))
         return None
 
-    def _note(self, clip: Fingerprint, decided: Verdict, left: _Left) -> None:
+    def _note(self, video: Fingerprint, decided: Verdict, left: _Left) -> None:
         """Note why a video was left; tell it if the reason is new and its folder's line has not told it."""
         confidence = None if decided.prediction is None else round(decided.prediction.confidence, 4)
         facts = {"reason": left.leave.reason, "category": left.leave.category, "confidence": confidence}
         with self._store.transaction():
-            news = self._store.videos.tell_left(clip, left.leave.reason, left.leave.category)
+            news = self._store.videos.tell_left(video, left.leave.reason, left.leave.category)
             if news and not left.told:
                 self._tell("left", path=decided.path, **facts, **({} if left.why is None else {"why": left.why}))

@@ -166,16 +166,16 @@ class RequestHandler:
         index = self._store.videos
         confirmed = []
         with self._store.transaction():
-            for clip in self._meant(request, Placer.SORTD):
-                record = index.record(clip)
+            for video in self._meant(request, Placer.SORTD):
+                record = index.record(video)
                 if record.home is None:
                     raise RequestRefused(f"{request.path} stands in no category: there is nothing to confirm")
                 if record.placed_by is Placer.OWNER:
                     raise RequestRefused(f"{request.path} is your label already")
                 index.keep(apply(record, Confirmed(record.home)))
                 self._store.track_record.confirmed(record.home)
-                self._note(PlacementConfirmed(clip, record.home))
-                for sighting in index.sightings(clip):
+                self._note(PlacementConfirmed(video, record.home))
+                for sighting in index.sightings(video):
                     self._tell("confirmed", path=sighting.path, category=record.home)
                     confirmed.append(str(sighting.path))
             self._store.count_label_changes(len(confirmed))
@@ -188,22 +188,22 @@ class RequestHandler:
         forgotten: list[Fingerprint] = []
         with self._store.transaction():
             if request.what == "labels":
-                for clip in self._meant(request, Placer.OWNER):
-                    record = index.record(clip)
+                for video in self._meant(request, Placer.OWNER):
+                    record = index.record(video)
                     if record.placed_by is not Placer.OWNER:
                         raise RequestRefused(f"{request.path} has no label")
                     # It stays where it is and teaches nothing: what a placement does.
                     index.keep(replace(record, placed_by=Placer.SORTD))
-                    forgotten.append(clip)
+                    forgotten.append(video)
             else:
-                clips = index.vetoed(category) if category else self._meant(request, None)
-                for clip in clips:
-                    record = index.record(clip)
+                videos = index.vetoed(category) if category else self._meant(request, None)
+                for video in videos:
+                    record = index.record(video)
                     dropped = frozenset({category}) if category else record.vetoes
                     index.keep(replace(record, vetoes=record.vetoes - dropped))
-                    forgotten.append(clip)
-            for clip in forgotten:
-                self._note(VideoForgotten(clip, request.what, category))
+                    forgotten.append(video)
+            for video in forgotten:
+                self._note(VideoForgotten(video, request.what, category))
             if request.what == "labels":
                 self._store.count_label_changes(len(forgotten))
         self._pending_decisions.add(forgotten)

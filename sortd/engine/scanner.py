@@ -140,8 +140,8 @@ class Scanner:
             return set()
         with self._store.transaction():
             settled = self._replaced_videos.settle()
-            for clip in settled:
-                self._store.count_label_changes(self._owner_actions.record(clip, frozenset()))
+            for video in settled:
+                self._store.count_label_changes(self._owner_actions.record(video, frozenset()))
         return set(settled)
 
     def _is_still(self, path: PurePath, settled: FileIdentity | None, now: float) -> bool:
@@ -272,7 +272,7 @@ class Scanner:
             raise
         except Exception as problem:  # noqa: BLE001 - whatever is wrong with one file is that file's problem
             if len(paths) > 1:
-                return {clip for path in paths for clip in self._look_at([path])}
+                return {video for path in paths for video in self._look_at([path])}
             self._tell_unforeseen(paths[0], problem)
             return set()
 
@@ -290,7 +290,7 @@ class Scanner:
             stands = self._seen(stood)
             old = {path: sighting for path, sighting in stood.items() if sighting is not None and path in stands}
             affected = {s.fingerprint for s in (*old.values(), *stands.values()) if s is not None}
-            before = {clip: self._owner_actions.standing(index.sightings(clip, lost=True)) for clip in affected}
+            before = {video: self._owner_actions.standing(index.sightings(video, lost=True)) for video in affected}
             found = {path: sighting for path, sighting in stands.items() if sighting is not None}
             namesakes = {path: self._store.replacements.namesakes(path) for path in found}
             for path, sighting in stands.items():
@@ -298,13 +298,13 @@ class Scanner:
                     self._lose(path)
                 elif index.see(sighting, now=self._wall()):
                     self._tell("found", path=path)
-            for clip in affected:
-                self._verify(clip, looked_at=set(paths))
+            for video in affected:
+                self._verify(video, looked_at=set(paths))
             for path, sighting in found.items():
                 self._replaced_videos.find(sighting, namesakes[path])
-            for clip in affected:
-                if not self._store.replacements.waits(clip):
-                    self._store.count_label_changes(self._owner_actions.record(clip, before[clip]))
+            for video in affected:
+                if not self._store.replacements.waits(video):
+                    self._store.count_label_changes(self._owner_actions.record(video, before[video]))
             away = self._guard.here()
             if away is not None:
                 # An empty mount point was seen, or another folder: nothing of it is noted.
@@ -327,14 +327,14 @@ class Scanner:
             self._retouched.discard(path)  # after two tries only a rescan or another hint tries again
         return stands
 
-    def _verify(self, clip: Fingerprint, *, looked_at: set[PurePath]) -> None:
+    def _verify(self, video: Fingerprint, *, looked_at: set[PurePath]) -> None:
         """Look at the video's other copies as well, so that the order of hints does not matter."""
         index = self._store.videos
-        for sighting in index.sightings(clip, resting=True):
+        for sighting in index.sightings(video, resting=True):
             if sighting.path in looked_at or not _changed(sighting, self._stat(sighting.path)):
                 continue
             found = self._library.look(sighting.path, sighting)
-            if found is not None and found.fingerprint == clip:
+            if found is not None and found.fingerprint == video:
                 # Only a link was made to it, or its mode changed.
                 index.see(found, now=self._wall())
             else:

@@ -61,14 +61,14 @@ def category_reports(
 
 
 def suspects(
-    evidence: CalibrationData, probabilities: Matrix, *, clips: Sequence[Fingerprint], held: BoolVector
+    evidence: CalibrationData, probabilities: Matrix, *, videos: Sequence[Fingerprint], held: BoolVector
 ) -> tuple[Suspect, ...]:
     """Labels that may be slips of the hand, the surest first.
 
-    `probabilities` [n, categories] are of the same n; `clips` are all labels, `held` tells which of them could be held
+    `probabilities` [n, categories] are of the same n; `videos` are all labels, `held` tells which of them could be held
     out.
     """
-    tested = [clip for clip, was_held in zip(clips, held[: len(clips)], strict=True) if was_held]
+    tested = [video for video, was_held in zip(videos, held[: len(videos)], strict=True) if was_held]
     truth, others = evidence.truth[evidence.inside], probabilities[evidence.inside]
     rows = np.arange(len(truth))
     own = others[rows, truth]

@@ -51,9 +51,9 @@ def compare_models(
     champion says now to labels that it has never seen.
     """
     won = lost = 0
-    for clip, truth in labels.items():
-        new, old = challenger.get(clip), champion.get(clip, since.get(clip))
+    for video, truth in labels.items():
+        new, old = challenger.get(video), champion.get(video, since.get(video))
         if new is not None and old is not None:
             won += new == truth != old
-            lost += old == truth != new and clip in champion
+            lost += old == truth != new and video in champion
     return Comparison(won, lost)

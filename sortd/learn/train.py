@@ -153,7 +153,7 @@ def train(
             categories=category_reports(evidence, policy, target_precision=target_precision, targets=targets),
             outsiders=trial.outsiders,
             suspects=suspects(
-                evidence, trial.probabilities, clips=[data.fingerprints[row] for row in chosen], held=lesson.held
+                evidence, trial.probabilities, videos=[data.fingerprints[row] for row in chosen], held=lesson.held
             ),
         ),
     )

@@ -118,13 +118,13 @@ def last_words(lines: Iterable[Line]) -> dict[Fingerprint, float]:
     """When the owner last said of each video where it belongs, or that it does not belong where it was."""
     said: dict[Fingerprint, float] = {}
     for line in lines:
-        clip, was = line.facts.get("video"), line.facts.get("was")
-        if not isinstance(clip, str):
+        video, was = line.facts.get("video"), line.facts.get("was")
+        if not isinstance(video, str):
             continue
         if line.did in _WORDS or (line.did == "placed" and line.facts.get("by") == Placer.OWNER):
-            said[Fingerprint(clip)] = line.at
+            said[Fingerprint(video)] = line.at
         elif line.did == "changed" and was in said:
-            said[Fingerprint(clip)] = said[was]
+            said[Fingerprint(video)] = said[was]
     return said
 
 

@@ -78,9 +78,9 @@ class FeatureTable:
                 found[part.extractor] = Feature(part.extractor, part.version, vector, row[2], details, frames)
         return found
 
-    def vectors(self, clips: Iterable[Fingerprint], space: FeatureSpace) -> Matrix:
+    def vectors(self, videos: Iterable[Fingerprint], space: FeatureSpace) -> Matrix:
         """Return vectors in a space [videos, space.dim], a row for each video in the order given."""
-        rows = [fuse(self.of(clip, space), space) for clip in clips]
+        rows = [fuse(self.of(video, space), space) for video in videos]
         return np.stack(rows) if rows else np.zeros((0, space.dim), np.float32)
 
     def has(self, fingerprint: Fingerprint, part: SpacePart) -> bool:

@@ -211,7 +211,7 @@ class Journal:
         return [
             Move(
                 number,
-                Fingerprint(clip),
+                Fingerprint(video),
                 category_of(name),
                 confidence,
                 undoes,
@@ -224,7 +224,7 @@ class Journal:
                 part,
                 self._steps(number),
             )
-            for number, clip, name, confidence, undoes, state, at, began_ns, crosses, why, placer, part in rows
+            for number, video, name, confidence, undoes, state, at, began_ns, crosses, why, placer, part in rows
         ]
 
     def _steps(self, number: int) -> tuple[MoveStep, ...]:

@@ -168,11 +168,11 @@ class _Again:
         elif identity is not None:
             self._store.categories.update(known.number, Folder(category, *identity))
 
-    def _known(self, clip: Fingerprint, category: CategoryName, path: PurePath | None, at: float) -> Record:
+    def _known(self, video: Fingerprint, category: CategoryName, path: PurePath | None, at: float) -> Record:
         """What a video is held to before a decision that left it at this path."""
         self._stand(category)
-        self._index.expect(clip, path, _UNSEEN, now=at)
-        return self._index.record(clip)
+        self._index.expect(video, path, _UNSEEN, now=at)
+        return self._index.record(video)
 
     def _keep(self, record: Record, fact: Fact, *, taken_out_of: CategoryName | None, at: float) -> None:
         self._index.keep(apply(record, fact))

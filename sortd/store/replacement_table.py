@@ -35,7 +35,7 @@ class ReplacementTable:
             stem + b"/",  # the byte after "."
         )
         found = [(Fingerprint(row[0]), path_of(row[1])) for row in rows]
-        return [(clip, other) for clip, other in found if other.with_suffix("") == path.with_suffix("")]
+        return [(video, other) for video, other in found if other.with_suffix("") == path.with_suffix("")]
 
     def wait(self, candidate: ReplacementCandidate) -> None:
         """Hold the new video back until it is known what it is."""

@@ -34,23 +34,23 @@ class TrackRecord:
         """The owner agreed with placements."""
         self._db.execute("UPDATE categories SET confirmed = confirmed + ? WHERE name = ?", moves, blob(category))
 
-    def taken_out(self, clip: Fingerprint, category: CategoryName, *, unconfirmed: bool, now: float) -> None:
+    def taken_out(self, video: Fingerprint, category: CategoryName, *, unconfirmed: bool, now: float) -> None:
         """The owner took out what sortd had moved there: a correction, if they had not agreed with it before."""
-        self._journal.taken_out(clip, category)
+        self._journal.taken_out(video, category)
         if unconfirmed:
-            self._journal.correct(clip, category)
+            self._journal.correct(video, category)
             self._db.execute(
                 "UPDATE categories SET corrected = corrected + 1, last_correction = ? WHERE name = ?",
                 now,
                 blob(category),
             )
 
-    def filed(self, clip: Fingerprint, category: CategoryName, *, kept_from: CategoryName | None) -> None:
+    def filed(self, video: Fingerprint, category: CategoryName, *, kept_from: CategoryName | None) -> None:
         """The owner filed a video; `kept_from` is the category that it would have been moved to but for a stop.
 
         Where they once took it out of this very category, they take that back: the move was right.
         """
-        right = self._journal.filed_back(clip, category)
+        right = self._journal.filed_back(video, category)
         if right:
             self._db.execute("UPDATE categories SET corrected = corrected - ? WHERE name = ?", right, blob(category))
             self.confirmed(category, moves=right)

@@ -33,19 +33,19 @@ def stream_of(reader: LibraryReader) -> Stream:
     """
     store = reader.store
     roles = {known.name: reader.library.rules(known.name).role for known in store.categories.all() if known.present}
-    labels = {clip: name for clip, _, name in store.features.labels(store.space)}
+    labels = {video: name for video, _, name in store.features.labels(store.space)}
     homes: dict[Fingerprint, CategoryName | None] = dict.fromkeys(store.features.unsorted(store.space))
-    homes |= {clip: name for clip, name in labels.items() if roles[name] is Role.CATEGORY}
-    homes |= {clip: None for clip, name in labels.items() if roles[name] is Role.OTHER}
-    clips = sorted(homes)  # says nothing: so those of the same time come in no order
-    came, told = _times(reader, clips)
+    homes |= {video: name for video, name in labels.items() if roles[name] is Role.CATEGORY}
+    homes |= {video: None for video, name in labels.items() if roles[name] is Role.OTHER}
+    videos = sorted(homes)  # says nothing: so those of the same time come in no order
+    came, told = _times(reader, videos)
     spoken_of = labels.keys() | store.features.taken_out()
     return Stream(
         store.space,
-        store.features.vectors(clips, store.space),
-        [homes[clip] for clip in clips],
+        store.features.vectors(videos, store.space),
+        [homes[video] for video in videos],
         came,
-        np.where([clip in spoken_of for clip in clips], told, NEVER),
+        np.where([video in spoken_of for video in videos], told, NEVER),
     )
 
 
@@ -57,7 +57,7 @@ def stream_from(data: Embeddings, outsiders: Collection[str]) -> Stream:
     return Stream(data.space, data.vectors, homes, came, np.where(never_filed, NEVER, came))
 
 
-def _times(reader: LibraryReader, clips: Sequence[Fingerprint]) -> tuple[Times, Times]:
+def _times(reader: LibraryReader, videos: Sequence[Fingerprint]) -> tuple[Times, Times]:
     """When each video came, and when the owner spoke of it last.
 
     What was there before the first classifier came in no order that sortd saw: the times of the files stand in.
@@ -74,8 +74,10 @@ def _times(reader: LibraryReader, clips: Sequence[Fingerprint]) -> tuple[Times, 
         said = last_words(read_after(reader.root / DECISION_LOG, known=0)[0])
     except OSError:
         said = {}
-    came = [min(seen[clip], made.get(clip, NEVER)) if seen[clip] <= first else seen[clip] for clip in clips]
-    told = [max(at, said[clip]) if said.get(clip, 0.0) > first else at for clip, at in zip(clips, came, strict=True)]
+    came = [min(seen[video], made.get(video, NEVER)) if seen[video] <= first else seen[video] for video in videos]
+    told = [
+        max(at, said[video]) if said.get(video, 0.0) > first else at for video, at in zip(videos, came, strict=True)
+    ]
     return np.array(came), np.array(told)
 
 

@@ -58,13 +58,13 @@ class SuggestedGroup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """What is there to suggest from: row i of `unsorted` is the video `clips[i]`, which stands at `paths[i]`."""
+    """What is there to suggest from: row i of `unsorted` is the video `videos[i]`, which stands at `paths[i]`."""
 
     root: Path
     state: Path
     library: Library
     space: FeatureSpace
-    clips: Sequence[Fingerprint]
+    videos: Sequence[Fingerprint]
     paths: Sequence[str]
     said: Sequence[VideoWords]
     unsorted: Matrix
@@ -74,18 +74,18 @@ class Pool:
 def pool(reader: LibraryReader, *, now: float) -> Pool:
     """The videos that no category is about to get, and what is filed."""
     store, space = reader.store, reader.store.space
-    paths = {clip: path for clip in store.features.unsorted(space) if (path := _undecided(reader, clip, now))}
-    clips = sorted(paths)[:UNSORTED]
-    filed = sorted(clip for clip, *_ in store.features.labels(space))[:FILED]
+    paths = {video: path for video in store.features.unsorted(space) if (path := _undecided(reader, video, now))}
+    videos = sorted(paths)[:UNSORTED]
+    filed = sorted(video for video, *_ in store.features.labels(space))[:FILED]
     return Pool(
         root=reader.root,
         state=reader.state,
         library=reader.library,
         space=space,
-        clips=clips,
-        paths=[paths[clip] for clip in clips],
-        said=[_said(reader, clip, paths[clip]) for clip in clips],
-        unsorted=store.features.vectors(clips, space),
+        videos=videos,
+        paths=[paths[video] for video in videos],
+        said=[_said(reader, video, paths[video]) for video in videos],
+        unsorted=store.features.vectors(videos, space),
         filed=store.features.vectors(filed, space),
     )
 
@@ -94,11 +94,11 @@ def suggest(pool: Pool) -> list[SuggestedGroup]:
     """The groups that there are now, the largest first; they are remembered as shown."""
     groups = []
     for n, rows in enumerate(groups_of(pool.unsorted, pool.filed, space=pool.space), start=1):
-        others = np.setdiff1d(np.arange(len(pool.clips)), rows)
+        others = np.setdiff1d(np.arange(len(pool.videos)), rows)
         telling = names_for([pool.said[row] for row in rows], [pool.said[row] for row in others])
         names = [name for name in telling if _is_free(pool, name)][:MOST_NAMES]
         names = names or [next(name for name in _numbered(n) if _is_free(pool, name))]
-        groups.append(SuggestedGroup(n, names, {pool.paths[row]: pool.clips[row] for row in rows}))
+        groups.append(SuggestedGroup(n, names, {pool.paths[row]: pool.videos[row] for row in rows}))
     _remember(pool.state, groups)
     return groups
 
@@ -141,9 +141,9 @@ def accepted_lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"{printable(refused['path'])} stays: {printable(refused['why'])}"
 
 
-def _undecided(reader: LibraryReader, clip: Fingerprint, now: float) -> str | None:
+def _undecided(reader: LibraryReader, video: Fingerprint, now: float) -> str | None:
     """Where the video stands, if no category is about to get it and nobody asks to leave it alone."""
-    inputs = reader.decision_inputs.read(clip, now=now)
+    inputs = reader.decision_inputs.read(video, now=now)
     if inputs is None:
         return None
     decided = verdict(inputs)
@@ -152,8 +152,8 @@ def _undecided(reader: LibraryReader, clip: Fingerprint, now: float) -> str | No
     return str(decided.path) if decided.decision.reason in UNDECIDED else None
 
 
-def _said(reader: LibraryReader, clip: Fingerprint, path: str) -> VideoWords:
-    speech = reader.store.features.of(clip, reader.store.space).get("speech")
+def _said(reader: LibraryReader, video: Fingerprint, path: str) -> VideoWords:
+    speech = reader.store.features.of(video, reader.store.space).get("speech")
     spoken = "" if speech is None else speech.text or ""
     return VideoWords(words_of(spoken, dull=DULL), words_of(stem_of(Path(path).name), dull=DULL))
 

@@ -27,18 +27,18 @@ def closest(reader: LibraryReader, number: int, *, now: float) -> list[dict[str,
     """So many of them at most, the one that would teach most first."""
     features, space = reader.store.features, reader.store.space
     undecided = [
-        (clip, verdict)
-        for clip, verdict in verdicts(reader, now=now)
+        (video, verdict)
+        for video, verdict in verdicts(reader, now=now)
         if isinstance(verdict.decision, Leave)
         and verdict.decision.reason in UNDECIDED
-        and any(feature.vector is not None for feature in features.of(clip, space).values())
+        and any(feature.vector is not None for feature in features.of(video, space).values())
     ]
     undecided.sort(key=lambda one: -doubt(one[1].prediction))
     undecided = undecided[: LOOKED_AT * number]
     if not undecided:
         return []
     compared = undecided[:COMPARED]
-    rows = unit_parts(features.vectors([clip for clip, _ in compared], space), space)
+    rows = unit_parts(features.vectors([video for video, _ in compared], space), space)
     doubts = np.array([doubt(verdict.prediction) for _, verdict in compared], np.float32)
     order = [*most_instructive(doubts, likeness(rows, rows, space)), *range(len(compared), len(undecided))]
     return [decision(undecided[row][1]) for row in order[:number]]

@@ -23,21 +23,21 @@ def preview(reader: LibraryReader, *, now: float) -> list[dict[str, Any]]:
 def verdicts(reader: LibraryReader, *, now: float) -> Iterator[tuple[Fingerprint, Verdict]]:
     """What would become of each video that stands in the root, by path."""
     planned: Counter[CategoryName] = Counter()
-    for clip in unsorted(reader):
-        inputs = reader.decision_inputs.read(clip, now=now, planned=planned)
+    for video in unsorted(reader):
+        inputs = reader.decision_inputs.read(video, now=now, planned=planned)
         if inputs is None:
             continue
-        decided = as_tried(reader, clip, verdict(inputs))
+        decided = as_tried(reader, video, verdict(inputs))
         if isinstance(decided.decision, MoveTo):
             planned[decided.decision.category] += 1
-        yield clip, decided
+        yield video, decided
 
 
 def unsorted(reader: LibraryReader) -> list[Fingerprint]:
     """Everything that stands in the root, by path."""
     paths = reader.store.videos.identities()
-    clips = [paths[path].fingerprint for path in sorted(paths) if reader.library.category_of(path) is None]
-    return list(dict.fromkeys(clips))
+    videos = [paths[path].fingerprint for path in sorted(paths) if reader.library.category_of(path) is None]
+    return list(dict.fromkeys(videos))
 
 
 def decision(of: Verdict) -> dict[str, Any]:
@@ -56,9 +56,9 @@ def decision(of: Verdict) -> dict[str, Any]:
     }
 
 
-def as_tried(reader: LibraryReader, clip: Fingerprint, planned: Verdict) -> Verdict:
+def as_tried(reader: LibraryReader, video: Fingerprint, planned: Verdict) -> Verdict:
     """A move that was refused when it was tried is not promised again."""
     decided = planned.decision
-    if isinstance(decided, MoveTo) and reader.store.videos.left(clip) == (Reason.MOVE_REFUSED, decided.category):
+    if isinstance(decided, MoveTo) and reader.store.videos.left(video) == (Reason.MOVE_REFUSED, decided.category):
         return replace(planned, decision=Leave(Reason.MOVE_REFUSED, decided.category))
     return planned

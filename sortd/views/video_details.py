@@ -30,20 +30,20 @@ def explain(reader: LibraryReader, path: PurePath, *, now: float) -> dict[str, A
     sighting = store.videos.known(path)
     if sighting is None:
         raise LibraryUnavailable(f"{path} is no video that sortd knows in {reader.root}")
-    clip = sighting.fingerprint
-    record = store.videos.record(clip)
-    features = store.features.of(clip, store.space)
-    inputs = reader.decision_inputs.read(clip, now=now)
+    video = sighting.fingerprint
+    record = store.videos.record(video)
+    features = store.features.of(video, store.space)
+    inputs = reader.decision_inputs.read(video, now=now)
     if inputs is None or reader.library.category_of(path) is not None:
-        prediction = reader.decision_inputs.predict(clip)
+        prediction = reader.decision_inputs.predict(video)
         told = decision(Verdict(path, MoveTo(record.home or CategoryName(""), 0.0), prediction)) | {
             "decision": "filed",
             "category": record.home,
         }
     else:
-        told = decision(as_tried(reader, clip, verdict(inputs))) | {"path": str(path)}
+        told = decision(as_tried(reader, video, verdict(inputs))) | {"path": str(path)}
     return told | {
-        "fingerprint": clip,
+        "fingerprint": video,
         "features": {
             part.extractor: {
                 "present": part.extractor in features and features[part.extractor].vector is not None,
@@ -52,10 +52,10 @@ def explain(reader: LibraryReader, path: PurePath, *, now: float) -> dict[str, A
             }
             for part in store.space.parts
         },
-        "neighbours": _neighbours(reader, clip),
+        "neighbours": _neighbours(reader, video),
         "label": record.home if record.placed_by is Placer.OWNER else None,
         "vetoes": sorted(record.vetoes),
-        "suspect": next((suspect for other, suspect in _suspects(reader) if other == clip), None),
+        "suspect": next((suspect for other, suspect in _suspects(reader) if other == video), None),
     }
 
 
@@ -68,8 +68,8 @@ def suspects(reader: LibraryReader) -> list[dict[str, Any]]:
     """The owner's labels that may be slips of the hand, the surest first."""
     return [
         {"path": str(sightings[0].path), **suspect}
-        for clip, suspect in _suspects(reader)
-        if (sightings := reader.store.videos.sightings(clip))
+        for video, suspect in _suspects(reader)
+        if (sightings := reader.store.videos.sightings(video))
     ]
 
 
@@ -78,17 +78,17 @@ def _suspects(reader: LibraryReader) -> Iterator[tuple[Fingerprint, dict[str, An
     serving = reader.store.classifiers.serving()
     names = {str(known.number): known.name for known in reader.store.categories.all() if known.present}
     for suspect in serving.report.get("suspects", ()) if serving else ():
-        clip, home, like = Fingerprint(suspect["fingerprint"]), names.get(suspect["home"]), names.get(suspect["like"])
-        record = reader.store.videos.record(clip)
+        video, home, like = Fingerprint(suspect["fingerprint"]), names.get(suspect["home"]), names.get(suspect["like"])
+        record = reader.store.videos.record(video)
         if like and record.home == home and record.placed_by is Placer.OWNER:
-            yield clip, {"category": home, "like": like, "confidence": round(suspect["confidence"], 4)}
+            yield video, {"category": home, "like": like, "confidence": round(suspect["confidence"], 4)}
 
 
-def _neighbours(reader: LibraryReader, clip: Fingerprint) -> list[dict[str, Any]]:
+def _neighbours(reader: LibraryReader, video: Fingerprint) -> list[dict[str, Any]]:
     """The labelled videos most like this one, itself left out, and how like each part of both is; None: not in both."""
     store, space = reader.store, reader.store.space
-    features = store.features.of(clip, store.space)
-    labels = [(other, name) for other, _, name in store.features.labels(space) if other != clip]
+    features = store.features.of(video, store.space)
+    labels = [(other, name) for other, _, name in store.features.labels(space) if other != video]
     if not features or not labels:
         return []
     rows = unit_parts(store.features.vectors([other for other, _ in labels], space), space)

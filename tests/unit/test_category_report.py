@@ -77,7 +77,7 @@ def test_no_number_is_told_where_no_number_would_help() -> None:
 def test_of_two_folders_a_label_three_times_likelier_in_the_other_is_suspected_the_surest_first() -> None:
     known = evidence((CATS, CATS, 2, 0.9), (DOGS, CATS, 2, 0.98))
     likely = np.array([[0.9, 0.1], [0.24, 0.76], [0.74, 0.26], [0.996, 0.004]], np.float32)
-    assert suspects(known, likely, clips=CLIPS, held=np.ones(4, bool)) == (
+    assert suspects(known, likely, videos=CLIPS, held=np.ones(4, bool)) == (
         Suspect(CLIPS[3], DOGS, CATS, pytest.approx(0.996)),
         Suspect(CLIPS[1], CATS, DOGS, pytest.approx(0.76)),
     )
@@ -86,7 +86,7 @@ def test_of_two_folders_a_label_three_times_likelier_in_the_other_is_suspected_t
 def test_a_label_that_could_not_be_held_out_is_not_mistaken_for_another() -> None:
     known = evidence((CATS, CATS, 1, 0.9), (DOGS, DOGS, 2, 0.9))
     likely = np.array([[0.9, 0.1], [0.1, 0.9], [0.999, 0.001]], np.float32)
-    found = suspects(known, likely, clips=CLIPS, held=np.array([True, False, True, True]))
+    found = suspects(known, likely, videos=CLIPS, held=np.array([True, False, True, True]))
     assert [(one.fingerprint, one.home, one.like) for one in found] == [(CLIPS[3], DOGS, CATS)]
 
 
@@ -94,4 +94,4 @@ def test_who_has_too_many_of_them_is_told_of_the_surest() -> None:
     known = evidence((CATS, DOGS, 30, 0.9))
     likely = np.tile(np.array([[0.001, 0.999]], np.float32), (30, 1))
     clips = [Fingerprint(str(number)) for number in range(30)]
-    assert len(suspects(known, likely, clips=clips, held=np.ones(30, bool))) == MOST_SUSPECTS
+    assert len(suspects(known, likely, videos=clips, held=np.ones(30, bool))) == MOST_SUSPECTS
