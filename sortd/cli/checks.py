@@ -59,7 +59,7 @@ Finding = dict[str, Any]
 
 
 def check(config: Settings) -> list[Finding]:
-    """Look at everything the service needs, in the order in which it needs it."""
+    """Check everything that the service needs, in the order in which it needs it."""
     root = config.library.root
     findings = [
         _finding("config", ok=True, message=str(config.path or "no file: the defaults")),
@@ -98,7 +98,7 @@ def _root(config: Settings) -> Finding:
 
 
 def _state(config: Settings) -> Finding:
-    """The state directory and the index in it, where there is one already."""
+    """Check the state directory, and the index in it where there is one."""
     root = config.library.root
     try:
         found = find(root, state=state_wished(config))
@@ -120,7 +120,7 @@ def _state(config: Settings) -> Finding:
 
 
 def _watcher(root: Path, config: Settings) -> Finding:
-    """A real file, really noticed."""
+    """Check that a real file is noticed by the watcher."""
     cure = 'set mode = "polling" under [watch]'
     settings = config.watch
     with watch(root, SimpleQueue(), mode=settings.mode, poll_seconds=settings.poll_seconds) as watcher:
@@ -183,7 +183,7 @@ def _writers(library: Library) -> Finding:
 
 
 def _filesystems(library: Library) -> Finding:
-    """How files are moved in the root, and in each category that is on another filesystem."""
+    """Check how files can be moved in the root, and in each category on another filesystem."""
     told, cures = [], []
     try:
         categories = [PurePath(folder.name) for folder in library.folders().folders]
@@ -206,7 +206,7 @@ def _filesystems(library: Library) -> Finding:
 
 
 def _limits(seen: FilesystemAbilities) -> str:
-    """What files there cannot have."""
+    """Say what files on that filesystem cannot have."""
     lacking = {
         "permissions": seen.keeps_modes,
         "other owners": seen.keeps_owners,
@@ -245,7 +245,7 @@ def _device(config: Settings) -> str:
 
 
 def _decoder(config: Settings) -> Finding:
-    """A made-up clip through the very child that extracts."""
+    """Check that a made-up clip goes through the very child that extracts."""
     with tempfile.TemporaryDirectory() as folder:
         maker = "import sys, pathlib, sortd.cli.demo_clips as d; d.make_clip(pathlib.Path(sys.argv[1]), 'sea', 0)"
         clip = Path(folder) / "clip.mp4"
@@ -282,7 +282,7 @@ def _decoder(config: Settings) -> Finding:
 
 
 def _confined(worked: str) -> Finding:
-    """What a file that takes its decoder over could do then."""
+    """Check what a file that takes over its decoder could do."""
     try:
         with DecoderPool(Needs(), timeout_seconds=PROBE_SECONDS) as decoder:
             held = decoder.confinement()

@@ -13,7 +13,7 @@ from sortd.cli.options import ConfigOption, RootOption, known, settings_from
 
 
 class Format(StrEnum):
-    """What `sortd export` writes."""
+    """The forms in which `sortd export` writes."""
 
     PT = "pt"
     NPZ = "npz"

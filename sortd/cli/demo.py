@@ -156,7 +156,7 @@ class _Play:
     def _await(
         self, event: str, count: int, *, where: Callable[[Mapping[str, Any]], bool] = lambda _: True
     ) -> list[dict[str, Any]]:
-        """So many lines of the log, as soon as they are there."""
+        """Return so many lines of the log, as soon as they are there."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             ended = self._process.poll() is not None
@@ -186,5 +186,5 @@ class _Play:
 
 
 def _quoted(path: Path) -> str:
-    """A path as TOML's basic strings want it."""
+    """Give a path as a basic string of TOML."""
     return str(path).replace("\\", "\\\\").replace('"', '\\"')

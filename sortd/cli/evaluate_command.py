@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def replay_line(told: Told) -> str:
-    """What `sortd evaluate --replay` found, as a line of text."""
+    """Say in one line what `sortd evaluate --replay` found."""
     return (
         f"would have filed {told['filed']}, {told['wrongly']} wrongly and {told['outsiders_moved']} that belong"
         f" nowhere; {told['left']} would have been left"
@@ -40,7 +40,7 @@ def replay_line(told: Told) -> str:
 
 
 def lines(told: Told) -> Iterator[str]:
-    """The report as lines of text."""
+    """Give the report as lines of text."""
     rows = [list(COLUMNS.values())]
     rows += [[_share(draw[key]) for key in COLUMNS] for draw in told["draws"]]
     rows += [[_share(told["mean"][key]) for key in COLUMNS]]

@@ -43,7 +43,7 @@ def write(
     relative: bool,
     published: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> list[str]:
-    """Write the files into `folder`, over an earlier export's; a sentence for each that is left out, and why.
+    """Write the files into `folder`, over an earlier export's; return a sentence for each that is left out.
 
     Paths in them are absolute, or `relative` to the root. `published` is told the names. Raises SortdError: they cannot
     be written there.
@@ -192,7 +192,7 @@ def _draw(path: Path, vectors: Matrix, categories: Sequence[CategoryName]) -> bo
 
 
 def _legible(name: str) -> str:
-    """A name as the legend shows it: "$" would begin a formula, and "_" hide it."""
+    """Give a name as the legend shows it: "$" would begin a formula, and "_" hide it."""
     text = name.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 

@@ -32,7 +32,7 @@ _LONGEST = 1 << 20
 
 
 def check_place(folder: Path, root: Path, *, over_earlier: bool) -> None:
-    """SortdError: something of the owner's stands there, or it is part of a library."""
+    """Raise SortdError if something of the owner's stands there, or it is part of a library."""
     refuse_library(folder, root)
     try:
         names = {entry.name for entry in os.scandir(folder)}
@@ -54,7 +54,7 @@ def check_place(folder: Path, root: Path, *, over_earlier: bool) -> None:
 
 
 def refuse_library(folder: Path, root: Path | None = None) -> None:
-    """SortdError: the folder lies in a library, is one, or holds the one at `root`."""
+    """Raise SortdError if the folder lies in a library, is one, or holds the one at `root`."""
     home = root_of(Path(os.path.realpath(folder)))
     if home is not None or (root and lies_in(folder, root)):
         raise SortdError(f"{folder} lies in the library {home or root}: name a folder outside it")
@@ -63,7 +63,7 @@ def refuse_library(folder: Path, root: Path | None = None) -> None:
 
 
 def note(folder: Path, written: Iterable[str]) -> None:
-    """Remember what this export wrote, and take away what only an earlier one did: it speaks of another time."""
+    """Note what this export wrote, and remove what only an earlier one wrote: it speaks of another time."""
     earlier = _earlier(folder) or {}
     content = {name: _digest(folder / name) for name in sorted(written)}
     try:
@@ -77,7 +77,7 @@ def note(folder: Path, written: Iterable[str]) -> None:
 
 
 def _earlier(folder: Path) -> Mapping[str, str] | None:
-    """What an earlier export wrote; None where there was none."""
+    """Return what an earlier export wrote; None: there was none."""
     try:
         with open_plain(folder / MANIFEST) as file:
             told = json.loads(file.read(_LONGEST))
@@ -89,7 +89,7 @@ def _earlier(folder: Path) -> Mapping[str, str] | None:
 
 
 def _digest(path: Path) -> str | None:
-    """Of a plain file; None where none stands."""
+    """Return the digest of a regular file; None: there is none."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None

@@ -27,28 +27,28 @@ TargetArgument = Annotated[str, typer.Argument(help="A video or a category.", me
 
 
 def settings_from(config: Path | None, argument: Path | None, option: Path | None) -> Settings:
-    """The settings, for the library that the command line names, as ROOT or as --root."""
+    """Read the settings, for the library that the command line names as ROOT or as --root."""
     if argument is not None and option is not None:
         raise typer.BadParameter("the library is named twice", param_hint="--root")
     return settings_for(config, argument or option)
 
 
 def known(reader: LibraryReader | None, settings: Settings) -> LibraryReader:
-    """What is known, where anything is."""
+    """Return the reader. LibraryUnavailable: nothing is known of this library yet."""
     if reader is None:
         raise LibraryUnavailable(f"nothing is known of {settings.library.root} yet: `sortd run` makes it a library")
     return reader
 
 
 def asked(settings: Settings, request: Request) -> Mapping[str, Any]:
-    """Have the service do it, or do it by hand where none runs."""
+    """Have the service carry out a request, or carry it out here where none runs."""
     from sortd.cli.service_client import carry_out  # noqa: PLC0415 - as above
 
     return carry_out(settings, request)
 
 
 def timestamp(text: str) -> float:
-    """Seconds since the epoch of an ISO 8601 time."""
+    """Read an ISO 8601 time; return seconds since the epoch."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError as error:

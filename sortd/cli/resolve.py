@@ -11,13 +11,13 @@ from sortd.domain.errors import LibraryUnavailable
 
 
 def settings_for(config: Path | None, root: Path | None) -> Settings:
-    """The configuration, for another root where one is given."""
+    """Read the settings, for another root where one is given."""
     settings = load(config, environ=os.environ)
     return settings if root is None else settings.at(root)
 
 
 def locate(path: Path, config: Path | None, root: Path | None) -> tuple[Settings, PurePath]:
-    """The library that a path lies in, and the path below its root.
+    """Return the settings of the library that a path lies in, and the path below its root.
 
     A relative path starts from the working directory or, where nothing stands there, from the root.
     LibraryUnavailable: an absolute path lies outside the library.
@@ -41,7 +41,7 @@ def locate(path: Path, config: Path | None, root: Path | None) -> tuple[Settings
 
 
 def target_in(target: str, config: Path | None, root: Path | None) -> tuple[Settings, dict[str, str]]:
-    """A video where there is such a file, else a category."""
+    """Return the settings and what is meant: a video where there is such a file, else a category."""
     settings, inside = locate(Path(target), config, root)
     kind = "path" if (settings.library.root / inside).is_file() else "category"
     return settings, {kind: str(inside)}

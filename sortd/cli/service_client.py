@@ -20,11 +20,11 @@ from sortd.extract.registry import feature_space
 
 
 class CommandFailed(SortdError):
-    """The service refused; the message is its own."""
+    """The service refused a request; the message is its own."""
 
 
 def serve(config: Settings, *, observe: bool, take_over: bool) -> None:
-    """Be the service until told to stop."""
+    """Run the service until it is told to stop."""
     from sortd.daemon.loop import Daemon  # noqa: PLC0415 - only `run` needs its libraries
 
     _open_log(config)
@@ -32,7 +32,7 @@ def serve(config: Settings, *, observe: bool, take_over: bool) -> None:
 
 
 def run_once(config: Settings, *, observe: bool, take_over: bool) -> None:
-    """One full pass with a progress bar on a terminal, then the dataset as it is."""
+    """Make one full pass, with a progress bar on a terminal, and print a summary."""
     from sortd.cli import text_output  # noqa: PLC0415 - as above
     from sortd.daemon.loop import Daemon  # noqa: PLC0415 - as above
     from sortd.views import library_status  # noqa: PLC0415 - as above
@@ -46,7 +46,7 @@ def run_once(config: Settings, *, observe: bool, take_over: bool) -> None:
 
 
 def carry_out(config: Settings, request: Request) -> Mapping[str, Any]:
-    """Have the running service do it; where none runs, take the lock and do the same step. Raises SortdError."""
+    """Have the running service carry it out; where none runs, take the lock and do the same here. Raises SortdError."""
     wire = check(encode(request))
     root = config.library.root
     if not root.is_dir():

@@ -33,24 +33,24 @@ class ServiceProblem(SortdError):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a service manager is given for one library."""
+    """What the service manager is given for one library."""
 
     name: str
-    """What the manager calls it."""
+    """The name by which the manager knows it."""
     file: Path
     content: bytes
     starts: tuple[Command, ...]
-    """What makes the manager run it once the file is there, and at every login."""
+    """The commands that make the manager run it now and at every login, once the file is there."""
     stops: tuple[Command, ...]
-    """What undoes that while the file is still there ..."""
+    """The commands that undo this while the file is there ..."""
     forgets: tuple[Command, ...]
-    """... and once it is gone."""
+    """... and those once it is gone."""
     advice: tuple[str, ...]
-    """What its owner may want to do next."""
+    """What the owner may want to do next."""
 
 
 def service(verb: Literal["install", "remove", "show"], root: Path, *, config: Path | None) -> str:
-    """Do what `sortd service` is asked, on this machine; what it prints. Raises ServiceProblem."""
+    """Carry out `sortd service` on this machine; return what is printed. Raises ServiceProblem."""
     ours = unit(root, config=config, platform=sys.platform, environ=os.environ)
     if verb == "show":
         return ours.content.decode().rstrip()
@@ -78,7 +78,7 @@ def unit(root: Path, *, config: Path | None, platform: str, environ: Mapping[str
 
 
 def install(unit: Unit, *, call: Call) -> list[str]:
-    """Write the file and have the service started now and at every login; what was done, in lines.
+    """Write the file and have the service started now and at every login; return what was done, in lines.
 
     Where no service manager answers, the lines name the commands instead. ServiceProblem: a file that is not ours is
     in the way, it cannot be written, or the service did not start.
@@ -99,7 +99,7 @@ def install(unit: Unit, *, call: Call) -> list[str]:
 
 
 def remove(unit: Unit, *, call: Call) -> list[str]:
-    """Undo `install`: stop the service and delete its file; what was done, in lines. What sortd remembers stays.
+    """Stop the service and delete its file; return what was done, in lines. What sortd remembers stays.
 
     ServiceProblem: there is nothing to remove, the file is not ours, or it cannot be deleted.
     """
@@ -178,7 +178,7 @@ def _systemd(name: str, root: Path, command: Command, *, folder: Path) -> Unit:
 
 
 def _word(text: str) -> str:
-    """One word of a unit file's command line ("Quoting" in systemd.syntax(7), "Specifiers" in systemd.unit(5))."""
+    """Quote a word of a unit file's command line ("Quoting" in systemd.syntax(7), "Specifiers" in systemd.unit(5))."""
     plain = "".join(char if char.isprintable() and char not in '"\\' else _bytes(char) for char in text)
     quoted = plain if re.fullmatch(r"[\w./=+,:@%-]+", plain) else f'"{plain}"'
     return quoted.replace("%", "%%")
@@ -189,7 +189,7 @@ def _bytes(char: str) -> str:
 
 
 def _visible(root: Path) -> str:
-    """For people, and without what could end the line."""
+    """Give a path for people, without characters that could end the line."""
     return "".join(char if char.isprintable() else "?" for char in str(root))
 
 

@@ -48,7 +48,7 @@ def demo(
 
 
 class Verb(StrEnum):
-    """What to do with the service."""
+    """What `sortd service` does."""
 
     INSTALL, REMOVE, SHOW = "install", "remove", "show"
 

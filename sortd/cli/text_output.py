@@ -44,7 +44,7 @@ LISTED = 3
 
 
 def status(told: Told) -> None:
-    """`sortd status`."""
+    """Print `sortd status`."""
     out, videos, watcher = _console(), told["videos"], told["watcher"]
     out.print(f"{printable(told['root'])} is {_because(told['state'], told['why'])}", style="bold")
     held = f"{videos['unsorted']} unsorted, {videos['labelled']} filed by you, {videos['placed']} by sortd"
@@ -91,7 +91,7 @@ def _categories(out: Console, told: Sequence[Told]) -> None:
 
 
 def preview(told: Sequence[Told], *, none: str = "nothing is unsorted") -> None:
-    """`sortd preview`."""
+    """Print `sortd preview`."""
     rows = [
         (
             "move" if one["decision"] == "move" else f"leave: {one['reason']}",
@@ -105,7 +105,7 @@ def preview(told: Sequence[Told], *, none: str = "nothing is unsorted") -> None:
 
 
 def explain(told: Told, *, names: Mapping[str, str]) -> None:
-    """`sortd explain`; `names` are other names of features."""
+    """Print `sortd explain`; `names` are other names of features."""
     out, category, reason = _console(), printable(told["category"] or ""), told["reason"]
     verdict = f"stays: {reason}" if reason in WAYS_OUT else f"is set aside: {reason}"
     if told["decision"] == "filed":
@@ -130,7 +130,7 @@ def explain(told: Told, *, names: Mapping[str, str]) -> None:
 
 
 def history(told: Sequence[Told], *, asked_for: Container[int]) -> None:
-    """`sortd history`; sortd was not sure of a move that was asked for, it was told."""
+    """Print `sortd history`; a move that was asked for has no confidence of sortd's."""
     rows = [
         (
             str(move["id"]),
@@ -145,7 +145,7 @@ def history(told: Sequence[Told], *, asked_for: Container[int]) -> None:
 
 
 def undone(told: Told) -> None:
-    """`sortd undo`."""
+    """Print what `sortd undo` did."""
     out = _console()
     for move in told["done"]:
         out.print(f"{printable(move['from'])} is back as {printable(move['to'])}")
@@ -160,7 +160,7 @@ def undone(told: Told) -> None:
 
 
 def confirmed(told: Told) -> None:
-    """`sortd confirm`."""
+    """Print what `sortd confirm` did."""
     out = _console()
     for path in told["confirmed"]:
         out.print(f"{printable(path)} is your label now")
@@ -169,18 +169,18 @@ def confirmed(told: Told) -> None:
 
 
 def forgotten(told: Told) -> None:
-    """`sortd forget`."""
+    """Print what `sortd forget` did."""
     for what, number in told.items():
         _console().print(f"{what} forgotten: of {_count(number, 'video')}")
 
 
 def retried(told: Told) -> None:
-    """`sortd check --retry`."""
+    """Print what `sortd check --retry` did."""
     _console().print(f"{_count(told['retried'], 'video')} to be tried again")
 
 
 def checked(told: Sequence[Told]) -> None:
-    """`sortd check`."""
+    """Print `sortd check`."""
     out = _console()
     rows = _aligned([("ok" if one["ok"] else "fault", one["name"], printable(one["message"])) for one in told])
     for row, one in zip(rows, told, strict=True):
@@ -190,12 +190,12 @@ def checked(told: Sequence[Told]) -> None:
 
 
 def device(name: str) -> None:
-    """What the networks run on, in the words of the seed documents."""
+    """Print what the networks run on, in the words of the seed documents."""
     _console().print(f"Using device: {name}")
 
 
 def summary(told: Told) -> None:
-    """What stands in the library, likewise."""
+    """Print what stands in the library, likewise."""
     out, videos = _console(), told["videos"]
     out.print("\nDataset summary:")
     out.print(f"  Labeled videos: {videos['labelled']}")
@@ -208,7 +208,7 @@ def summary(told: Told) -> None:
 
 
 def models(told: Sequence[Told]) -> None:
-    """`sortd models`."""
+    """Print `sortd models`."""
     rows = [
         (
             one["name"],
@@ -226,7 +226,7 @@ def models(told: Sequence[Told]) -> None:
 
 @contextmanager
 def transfer(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar for one file that is fetched."""
+    """Show a bar for one file that is fetched."""
     from rich import progress as bars  # noqa: PLC0415 - for `models fetch` alone
 
     columns = (bars.TextColumn(name), bars.BarColumn(), bars.DownloadColumn(), bars.TransferSpeedColumn())
@@ -237,7 +237,7 @@ def transfer(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def progress(stream: TextIO) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal; elsewhere nothing but the log."""
+    """Show a bar on a terminal, and nothing elsewhere."""
     if not stream.isatty():
         yield None
         return
@@ -279,7 +279,7 @@ def _table(header: Row, rows: Sequence[Row], *, none: str) -> None:
 
 
 def _aligned(rows: Sequence[Row]) -> list[str]:
-    """Columns side by side; the last is as long as it likes."""
+    """Print columns side by side; the last one has any length."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)][:-1]
     padded = (
         [cell + " " * (width - cell_len(cell)) for cell, width in zip(row[:-1], widths, strict=True)] for row in rows

@@ -69,7 +69,7 @@ def configure(*, format: Format, level: Level, file: Path | None, stream: TextIO
 
 
 class _Enduring(logging.Handler):
-    """A full disk or a closed terminal costs lines, never the service."""
+    """A handler for which a full disk or a closed terminal costs lines, and never the service."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         if not isinstance(sys.exception(), OSError | ValueError):  # ValueError: the stream is closed
@@ -196,7 +196,7 @@ def _as_json(_logger: object, _method: str, event: EventDict) -> str:
 
 
 def _for_people(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Local time, and nothing that could break the line or the terminal; ConsoleRenderer quotes the other values."""
+    """Show local time, and nothing that could break the line or the terminal; ConsoleRenderer quotes other values."""
     event["at"] = local(datetime.fromisoformat(event["at"])).strftime("%H:%M:%S")
     event["event"] = printable(event["event"])
     if "exception" in event:

@@ -12,7 +12,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def lies_in(path: Path, folder: Path) -> bool:
-    """Whether `path`, which need not stand yet, is the folder or lies in it: also by a link, a mount, another case."""
+    """Tell whether `path`, which need not exist, is the folder or lies in it, also by a link, a mount or other case."""
     real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     if real.is_relative_to(home) or any(_is_same(above, home) for above in (real, *real.parents)):
         return True
@@ -32,7 +32,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _origins(real: Path) -> Iterator[tuple[str, Path]]:
-    """The device of the filesystem that holds a path, and the path within it, see proc_pid_mountinfo(5)."""
+    """Return the device of the filesystem that holds a path, and the path within it, see proc_pid_mountinfo(5)."""
     try:
         lines = os.fsdecode(TABLE.read_bytes()).splitlines()
     except OSError:

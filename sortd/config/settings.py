@@ -99,7 +99,7 @@ def _some(items: tuple[Item, ...]) -> tuple[Item, ...]:
 
 
 def _model(text: str, info: ValidationInfo) -> str:
-    """A published name stays as it is; what looks like a checkpoint's path becomes absolute."""
+    """Keep a published name as it is; make what looks like a checkpoint's path absolute."""
     return str(_absolute(Path(text), info)) if text.startswith(("~", "/", ".")) or text.endswith(".pt") else text
 
 
@@ -227,7 +227,7 @@ class Settings(SettingsTable):
 
     @property
     def path(self) -> Path | None:
-        """The file these settings came from; None: they are the defaults."""
+        """Return the file that these settings came from; None: they are the defaults."""
         return self._path
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401 - pydantic's signature

@@ -18,7 +18,7 @@ _LIKE_ENOUGH = 0.1
 
 
 def doubt(prediction: Prediction | None) -> float:
-    """How near the likeliest answer is to the next, from 0, certain, to 1; to belong nowhere is an answer too."""
+    """Return how near the likeliest answer is to the next, from 0 (certain) to 1; to belong nowhere is one too."""
     if prediction is None:
         return 1.0
     shares = [share for _, share in prediction.ranking]

@@ -16,14 +16,14 @@ class Backoff:
         self._until: dict[PurePath, float] = {}
 
     def refuse(self, folder: PurePath, *, now: float) -> None:
-        """It was tried and refused: leave it alone, twice as long as the last time."""
+        """Leave a folder alone that was tried and refused, twice as long as the last time."""
         if not self.waits(folder, now=now):
             pause = min(2 * self._pauses.get(folder, FIRST_SECONDS / 2), LONGEST_SECONDS)
             self._pauses[folder] = pause
             self._until[folder] = now + pause
 
     def accept(self, folder: PurePath) -> None:
-        """It took a file."""
+        """End the pause of a folder that took a file."""
         self._pauses.pop(folder, None)
         self._until.pop(folder, None)
 

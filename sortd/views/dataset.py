@@ -22,12 +22,12 @@ from sortd.views.library_reader import LibraryReader
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """The classifier in plain values; `candidates` are the kinds that were compared."""
+    """A classifier in plain values; `candidates` are the kinds that were compared."""
 
     kind: str
     categories: Sequence[CategoryName]
     labels: int
-    """How many it was learned from."""
+    """The number of labels that it was learned from."""
     hyperparameters: Mapping[str, Any]
     candidates: Sequence[CandidateReport]
     arrays: Mapping[str, NDArray[Any]]
@@ -35,16 +35,16 @@ class Learned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """What there is to export; paths are relative to `root`, which is absolute."""
+    """All that is exported; paths are relative to `root`, which is absolute."""
 
     root: Path
     labelled: Matrix
-    """[n, dim], the owner's labels; n or m may be 0, dim is the space's all the same."""
+    """[n, dim], the vectors of the owner's labels; n or m may be 0, dim is the space's all the same."""
     labelled_paths: Sequence[PurePath]
     categories: Sequence[CategoryName]
-    """Of each row of `labelled`."""
+    """The category of each row of `labelled`."""
     unlabelled: Matrix
-    """[m, dim], the rest."""
+    """[m, dim], the vectors of all other videos."""
     unlabelled_paths: Sequence[PurePath]
     transcripts: Mapping[PurePath, str]
     predictions: Mapping[PurePath, Prediction]
@@ -57,7 +57,7 @@ class Dataset:
 
 
 def dataset(reader: LibraryReader, config: Settings) -> Dataset:
-    """All that stands in the library and has its vector in the present space."""
+    """Gather all present videos that have their vector in the present space."""
     settings = extract_settings(config)
     clip = encoder(settings) == "clip"
     paths, labels = _standing(reader)
@@ -79,7 +79,7 @@ def dataset(reader: LibraryReader, config: Settings) -> Dataset:
 
 
 def _standing(reader: LibraryReader) -> tuple[dict[Fingerprint, PurePath], dict[Fingerprint, CategoryName]]:
-    """Every present video with a whole vector, by path, with the first of its paths; and the owner's labels of them."""
+    """Return all present videos with a whole vector and the first path of each, and the labels among them."""
     store = reader.store
     sightings = store.videos.identities()
     paths: dict[Fingerprint, PurePath] = {}

@@ -19,7 +19,7 @@ from sortd.views.library_reader import LibraryReader
 
 
 def embeddings_of(reader: LibraryReader, config: Settings) -> Embeddings:
-    """The owner's labels in this library; which are held out is drawn. Those in folders of outsiders are outsiders."""
+    """Return the labels of this library, to be held out by chance; those in folders of outsiders are outsiders."""
     gathered = dataset(reader, config)
     others = {name for name in set(gathered.categories) if reader.library.rules(name).role is Role.OTHER}
     names = np.array([OUTSIDER if name in others else str(name) for name in gathered.categories], np.str_)
@@ -27,7 +27,7 @@ def embeddings_of(reader: LibraryReader, config: Settings) -> Embeddings:
 
 
 def stream_of(reader: LibraryReader) -> Stream:
-    """What has its vector in this library, in the order in which the owner filed it.
+    """Return what has its vector in this library, in the order in which the owner filed it.
 
     What stands unsorted is thought to belong nowhere. What sortd placed, and the owner never spoke of, is left out.
     """
@@ -50,7 +50,7 @@ def stream_of(reader: LibraryReader) -> Stream:
 
 
 def stream_from(data: Embeddings, outsiders: Collection[str]) -> Stream:
-    """The rows of a file in their order, as if each had been filed as soon as it came; `outsiders` never were."""
+    """Return the rows of a file in their order, as if each had been filed when it came, and `outsiders` never."""
     never_filed = np.isin(data.names, [OUTSIDER, *outsiders])
     came = np.arange(len(data.names), dtype=np.float64)
     homes = [None if left else CategoryName(name) for name, left in zip(data.names.tolist(), never_filed, strict=True)]
@@ -58,7 +58,7 @@ def stream_from(data: Embeddings, outsiders: Collection[str]) -> Stream:
 
 
 def _times(reader: LibraryReader, videos: Sequence[Fingerprint]) -> tuple[Times, Times]:
-    """When each video came, and when the owner spoke of it last.
+    """Return when each video came, and when the owner last filed it or took it out.
 
     What was there before the first classifier came in no order that sortd saw: the times of the files stand in.
     """
@@ -82,12 +82,12 @@ def _times(reader: LibraryReader, videos: Sequence[Fingerprint]) -> tuple[Times,
 
 
 def targets_of(reader: LibraryReader) -> dict[CategoryName, float]:
-    """Which categories ask for another precision than the rest."""
+    """Return the precision that some categories ask for by their rules."""
     names = [known.name for known in reader.store.categories.all() if known.present]
     asked = {name: reader.library.rules(name).target_precision for name in names}
     return {name: own for name, own in asked.items() if own is not None}
 
 
 def rules_of(config: Settings, *, target: float, targets: Mapping[CategoryName, float]) -> Rules:
-    """What the owner asks for, as the replay wants it."""
+    """Return the settings that a backtest needs."""
     return Rules(target, config.train.after_labels, PASSED_OVER_AFTER, targets, config.train.candidates)

@@ -40,7 +40,7 @@ EXAMPLES = 3
 
 
 class NoSuchGroup(SortdError):
-    """The number was not shown."""
+    """No group with this number was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class SuggestedGroup:
     videos: Mapping[str, Fingerprint]
 
     def told(self) -> dict[str, Any]:
-        """It as scripts read it."""
+        """Give the suggestion as scripts read it."""
         return {"n": self.n, "names": list(self.names), "videos": list(self.videos)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """What is there to suggest from: row i of `unsorted` is the video `videos[i]`, which stands at `paths[i]`."""
+    """The videos to suggest from: row i of `unsorted` is the video `videos[i]`, which stands at `paths[i]`."""
 
     root: Path
     state: Path
@@ -72,7 +72,7 @@ class Pool:
 
 
 def pool(reader: LibraryReader, *, now: float) -> Pool:
-    """The videos that no category is about to get, and what is filed."""
+    """Gather the unsorted videos that no category is about to get, and those that are filed."""
     store, space = reader.store, reader.store.space
     paths = {video: path for video in store.features.unsorted(space) if (path := _undecided(reader, video, now))}
     videos = sorted(paths)[:UNSORTED]
@@ -91,7 +91,7 @@ def pool(reader: LibraryReader, *, now: float) -> Pool:
 
 
 def suggest(pool: Pool) -> list[SuggestedGroup]:
-    """The groups that there are now, the largest first; they are remembered as shown."""
+    """Return the groups that there are now, the largest first; their numbers are remembered as shown."""
     groups = []
     for n, rows in enumerate(groups_of(pool.unsorted, pool.filed, space=pool.space), start=1):
         others = np.setdiff1d(np.arange(len(pool.videos)), rows)
@@ -104,7 +104,7 @@ def suggest(pool: Pool) -> list[SuggestedGroup]:
 
 
 def shown(pool: Pool, n: int) -> SuggestedGroup:
-    """The group that had this number when groups were shown last. NoSuchGroup: none had."""
+    """Return the group that had this number when groups were shown last. NoSuchGroup: none had."""
     groups = _remembered(pool.state)
     if groups is None:
         groups = suggest(pool)
@@ -115,7 +115,7 @@ def shown(pool: Pool, n: int) -> SuggestedGroup:
 
 
 def lines(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """`sortd suggest` for people."""
+    """Give the lines of `sortd suggest`."""
     for group in told:
         paths = group["videos"]
         yield f"{group['n']}  {' or '.join(group['names'])}: {len(paths)} videos"
@@ -129,7 +129,7 @@ def lines(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def accepted_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """`sortd suggest --accept` for people."""
+    """Give the lines of `sortd suggest --accept`."""
     category, done = printable(answer["category"]), len(answer["done"])
     yield f"{done} {'video is' if done == 1 else 'videos are'} in {category} now, by your word"
     under_way = answer.get("copying", ())
@@ -142,7 +142,7 @@ def accepted_lines(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _undecided(reader: LibraryReader, video: Fingerprint, now: float) -> str | None:
-    """Where the video stands, if no category is about to get it and nobody asks to leave it alone."""
+    """Return where a video stands if no category is about to get it and nobody asks to leave it alone, else None."""
     inputs = reader.decision_inputs.read(video, now=now)
     if inputs is None:
         return None

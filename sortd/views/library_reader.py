@@ -29,7 +29,7 @@ from sortd.store.store import INDEX_NAME, Store
 
 @dataclass(frozen=True, slots=True)
 class LibraryReader:
-    """One library, opened for reading alone."""
+    """One library that is open for reading only."""
 
     root: Path
     state: Path
@@ -78,7 +78,7 @@ def opened(config: Settings, found: FoundLibrary | None) -> Iterator[LibraryRead
 
 
 def away_because(root: Path, found: FoundLibrary | None) -> str:
-    """Why the root is away; empty where it is here."""
+    """Return why the root is away; empty where it is here."""
     try:
         return TimedIO().ask(lambda: _away_because(root, found))
     except RootAway as away:
@@ -95,7 +95,7 @@ def _away_because(root: Path, found: FoundLibrary | None) -> str:
 
 
 def _serving(store: Store, state: Path) -> Classifier | None:
-    """The classifier that serves; None where there is none, or its file cannot be used."""
+    """Load the classifier that serves; None: there is none, or its file cannot be used."""
     serving = store.classifiers.serving()
     while serving is not None:
         try:
@@ -110,5 +110,5 @@ def _serving(store: Store, state: Path) -> Classifier | None:
 
 
 def iso(seconds: float | None) -> str | None:
-    """A moment in ISO 8601, in UTC."""
+    """Give a moment in ISO 8601, in UTC; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -38,7 +38,7 @@ Ask = Callable[[Path, Mapping[str, Any]], Mapping[str, Any] | None]
 
 
 def status(config: Settings, *, ask: Ask) -> dict[str, Any]:
-    """Tell all of it, also for a root that is away; `ask` puts a request to the running service, if one runs."""
+    """Return what `sortd status` tells, also of a root that is away; `ask` puts a request to the running service."""
     root = config.library.root
     found = find(root, state=state_wished(config))
     live = (ask(found.state, {"do": "status"}) if found else None) or _without_service(config, found)
@@ -82,7 +82,7 @@ def status(config: Settings, *, ask: Ask) -> dict[str, Any]:
 
 
 def _without_service(config: Settings, found: FoundLibrary | None) -> dict[str, Any]:
-    """What a service would say of itself."""
+    """Return what a service would say of itself, where none runs."""
     root, mode = config.library.root, config.watch.mode
     away = away_because(root, found)
     remote = next((mount.kind for mount in mounts_of(root) if mount.is_remote), None) if mode == "auto" else None
@@ -96,7 +96,7 @@ def _without_service(config: Settings, found: FoundLibrary | None) -> dict[str, 
 
 
 def _categories(reader: LibraryReader, schedule: TrainSettings) -> list[dict[str, Any]]:
-    """Each folder that is a category now, with what it moved and why it moves or not."""
+    """Describe each folder that is a category now: what was moved there, and why it takes moves or not."""
     store = reader.store
     serving = store.classifiers.serving()
     learned = {entry["name"]: entry for entry in serving.report["categories"]} if serving else {}
@@ -134,7 +134,7 @@ def _categories(reader: LibraryReader, schedule: TrainSettings) -> list[dict[str
 
 
 def _held(reader: LibraryReader, name: CategoryName) -> str:
-    """How the owner keeps moves out of a category; empty where nothing does."""
+    """Say how the owner keeps moves out of a category; empty where nothing does."""
     rules = reader.library.rules(name)
     if rules.problem:
         return rules.problem
@@ -146,7 +146,7 @@ def _held(reader: LibraryReader, name: CategoryName) -> str:
 
 
 def _why_not(reader: LibraryReader, entry: Mapping[str, Any], unlearned: str, *, labels: int) -> str:
-    """Why a category gets no moves, as far as the classifier that serves knows its labels."""
+    """Say why a category gets no moves, as far as the classifier that serves knows its labels."""
     if entry.get("why"):
         like = next(
             (known.name for known in reader.store.categories.all() if str(known.number) == entry.get("like")), None
@@ -158,7 +158,7 @@ def _why_not(reader: LibraryReader, entry: Mapping[str, Any], unlearned: str, *,
 
 
 def _unlearned(reader: LibraryReader, schedule: TrainSettings) -> str:
-    """What came of the last training, if it gave no classifier or was not the last word; empty where it was."""
+    """Say what came of the last training, if no classifier came of it or labels changed since; else empty."""
     problem = reader.store.database.note(PROBLEM) or ""
     if not problem and reader.decision_inputs.classifier is None:
         return "nothing was learned yet"
@@ -172,7 +172,7 @@ def _unlearned(reader: LibraryReader, schedule: TrainSettings) -> str:
 
 
 def _refused(reader: LibraryReader, name: CategoryName) -> str:
-    """What the disk says against moves; empty where it says nothing."""
+    """Say why the disk takes no moves into a folder; empty where it does."""
     known = refusals(reader.store)
     if name in known:
         return f"its folder takes no files: {known[name]}"
@@ -180,7 +180,7 @@ def _refused(reader: LibraryReader, name: CategoryName) -> str:
 
 
 def _pace(reader: LibraryReader, name: CategoryName, trust: Trust) -> str:
-    """What holds back a category that may move; empty where nothing does."""
+    """Say what holds back a category that could take moves; empty where nothing does."""
     if trust is Trust.STOPPED:
         right = reader.decision_inputs.until_free(name)
         return (

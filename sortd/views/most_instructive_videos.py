@@ -24,7 +24,7 @@ COMPARED = 3000
 
 
 def closest(reader: LibraryReader, number: int, *, now: float) -> list[dict[str, Any]]:
-    """So many of them at most, the one that would teach most first."""
+    """Return so many of the undecided videos at most, those first whose filing would teach most."""
     features, space = reader.store.features, reader.store.space
     undecided = [
         (video, verdict)

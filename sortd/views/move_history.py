@@ -10,7 +10,7 @@ from sortd.views.library_reader import iso
 
 
 def history(moves: Iterable[Move]) -> list[dict[str, Any]]:
-    """What is told of moves, in their order."""
+    """Describe moves, in their order."""
     return [
         {
             "id": entry.number,

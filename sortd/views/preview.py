@@ -16,12 +16,12 @@ from sortd.views.library_reader import LibraryReader
 
 
 def preview(reader: LibraryReader, *, now: float) -> list[dict[str, Any]]:
-    """What would be moved now and what left, with its reason."""
+    """Return what would be moved now and what left, each with its reason."""
     return [decision(verdict) for _, verdict in verdicts(reader, now=now)]
 
 
 def verdicts(reader: LibraryReader, *, now: float) -> Iterator[tuple[Fingerprint, Verdict]]:
-    """What would become of each video that stands in the root, by path."""
+    """Yield the verdict on each unsorted video, by path."""
     planned: Counter[CategoryName] = Counter()
     for video in unsorted(reader):
         inputs = reader.decision_inputs.read(video, now=now, planned=planned)
@@ -34,14 +34,14 @@ def verdicts(reader: LibraryReader, *, now: float) -> Iterator[tuple[Fingerprint
 
 
 def unsorted(reader: LibraryReader) -> list[Fingerprint]:
-    """Everything that stands in the root, by path."""
+    """Return all unsorted videos, by path."""
     paths = reader.store.videos.identities()
     videos = [paths[path].fingerprint for path in sorted(paths) if reader.library.category_of(path) is None]
     return list(dict.fromkeys(videos))
 
 
 def decision(of: Verdict) -> dict[str, Any]:
-    """What becomes of one video, and why."""
+    """Describe the verdict on one video."""
     prediction, decided = of.prediction, of.decision
     moves = isinstance(decided, MoveTo)
     reason: str | Fault | None = None if isinstance(decided, MoveTo) else of.fault or decided.reason
@@ -57,7 +57,7 @@ def decision(of: Verdict) -> dict[str, Any]:
 
 
 def as_tried(reader: LibraryReader, video: Fingerprint, planned: Verdict) -> Verdict:
-    """A move that was refused when it was tried is not promised again."""
+    """Return the verdict, but no move that was refused when it was tried."""
     decided = planned.decision
     if isinstance(decided, MoveTo) and reader.store.videos.left(video) == (Reason.MOVE_REFUSED, decided.category):
         return replace(planned, decision=Leave(Reason.MOVE_REFUSED, decided.category))

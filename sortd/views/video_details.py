@@ -25,7 +25,7 @@ NEIGHBOURS = 5
 
 
 def explain(reader: LibraryReader, path: PurePath, *, now: float) -> dict[str, Any]:
-    """All that is known of one video."""
+    """Return all that is known of one video."""
     store = reader.store
     sighting = store.videos.known(path)
     if sighting is None:
@@ -60,12 +60,12 @@ def explain(reader: LibraryReader, path: PurePath, *, now: float) -> dict[str, A
 
 
 def spoken_names(config: Settings) -> Mapping[str, str]:
-    """What people call a feature, where its name says too much: the built-in encoder hears sound, and no words."""
+    """Return what people call a feature whose name says too much: the built-in encoder hears sound, and no words."""
     return {"speech": "sound"} if encoder(extract_settings(config)) == "builtin" else {}
 
 
 def suspects(reader: LibraryReader) -> list[dict[str, Any]]:
-    """The owner's labels that may be slips of the hand, the surest first."""
+    """Return the labels that may be slips of the hand, the surest first."""
     return [
         {"path": str(sightings[0].path), **suspect}
         for video, suspect in _suspects(reader)
@@ -74,7 +74,7 @@ def suspects(reader: LibraryReader) -> list[dict[str, Any]]:
 
 
 def _suspects(reader: LibraryReader) -> Iterator[tuple[Fingerprint, dict[str, Any]]]:
-    """What the last training suspected, where the owner has not filed it anew since."""
+    """Yield what the last training suspected and the owner has not filed anew since."""
     serving = reader.store.classifiers.serving()
     names = {str(known.number): known.name for known in reader.store.categories.all() if known.present}
     for suspect in serving.report.get("suspects", ()) if serving else ():
@@ -85,7 +85,7 @@ def _suspects(reader: LibraryReader) -> Iterator[tuple[Fingerprint, dict[str, An
 
 
 def _neighbours(reader: LibraryReader, video: Fingerprint) -> list[dict[str, Any]]:
-    """The labelled videos most like this one, itself left out, and how like each part of both is; None: not in both."""
+    """Return the labelled videos most like this one, and how alike each part is; None: a part is not in both."""
     store, space = reader.store, reader.store.space
     features = store.features.of(video, store.space)
     labels = [(other, name) for other, _, name in store.features.labels(space) if other != video]
